@@ -1,0 +1,1 @@
+"""Supervised LLM agents on threads: an actor runtime for Google's Antigravity SDK."""

@@ -1,0 +1,1 @@
+"""The testing kit: what agy_actors itself is tested with, for its users too."""
