@@ -1,0 +1,35 @@
+"""Actors on asyncio threads: mailbox, future, actor, ref and host.
+
+The kernel knows no agent, no SDK and no model.
+"""
+
+from agy_actors._kernel._actor import AsyncioActor
+from agy_actors._kernel._callers import Caller, Frame, current_caller
+from agy_actors._kernel._errors import AgyActorsError, AskTimeout, DeadlockError, MailboxFull
+from agy_actors._kernel._future import ReplyFuture, as_completed
+from agy_actors._kernel._host import Host, ThreadHost, current_host, use_host
+from agy_actors._kernel._mailbox import Envelope, Mailbox
+from agy_actors._kernel._message import Lane, Message
+from agy_actors._kernel._ref import AsyncioActorRef
+
+__all__ = [
+    "AgyActorsError",
+    "AskTimeout",
+    "AsyncioActor",
+    "AsyncioActorRef",
+    "Caller",
+    "DeadlockError",
+    "Envelope",
+    "Frame",
+    "Host",
+    "Lane",
+    "Mailbox",
+    "MailboxFull",
+    "Message",
+    "ReplyFuture",
+    "ThreadHost",
+    "as_completed",
+    "current_caller",
+    "current_host",
+    "use_host",
+]

@@ -1,0 +1,432 @@
+"""`AsyncioActor`: an actor type whose thread is an asyncio loop.
+
+Guarantees:
+
+*   Every ask that the mailbox took is answered exactly once: by its handler, or, when
+    the actor ends first, with the dead actor's error. `_in_flight` holds every
+    envelope from `take` to its answer, and the end answers what is left in it.
+*   Messages are taken up in the order of their lane, and turns run one at a time.
+*   What a handler raises, `BaseException` included, reaches its asker and nobody
+    else. pykka would stop every actor in the process for a BaseException.
+*   A stop lets all that was put before it end first, then nothing more is handled.
+
+All state of an actor is touched on its loop's thread alone, so there is no lock here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import sys
+import threading
+from itertools import count
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast
+
+import pykka
+
+from agy_actors._kernel._callers import Frame, StaticCaller, current_caller
+from agy_actors._kernel._future import ReplyFuture
+from agy_actors._kernel._host import current_host
+from agy_actors._kernel._mailbox import Envelope, Mailbox, is_stop
+from agy_actors._kernel._message import takes_turn
+from agy_actors._kernel._ref import AsyncioActorRef
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from pykka._envelope import Envelope as PykkaEnvelope
+
+    AnyEnvelope: TypeAlias = PykkaEnvelope[Any]
+
+
+__all__ = ["AsyncioActor"]
+
+_logger = logging.getLogger("pykka")  # The name that users of pykka configure.
+
+_BATCH = 100
+"""Messages taken up before the loop gets to its other work. Arbitrary: long enough to
+spread the cost of a loop cycle, short enough (well below a millisecond) for a stream."""
+
+_thread_numbers = count()
+
+
+class AsyncioActor(pykka.Actor):
+    """An actor whose thread runs an asyncio loop that drains its mailbox.
+
+    A handler may be a plain function, whose result is the reply, or a coroutine
+    function: the reply comes when it ends, and the actor goes on handling messages
+    meanwhile. Messages of the turn lane (`Message.lane`) are handled one at a time.
+
+    Start it with `start()`, as any pykka actor.
+    """
+
+    use_daemon_thread: ClassVar[bool] = False
+    """Whether the interpreter may end without waiting for the actor. Read at the start."""
+
+    mailbox_capacity: ClassVar[int] = 1000
+    """How many messages the turn lane holds; a sender gets `MailboxFull` beyond."""
+
+    stop_grace: ClassVar[float | None] = None
+    """Seconds that a stop gives to what is being handled; `None` waits for its end."""
+
+    actor_inbox: Mailbox
+    """The actor's mailbox."""
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> AsyncioActorRef:
+        """Start the actor and return its ref. Arguments go to the constructor."""
+        return cast("AsyncioActorRef", super().start(*args, **kwargs))
+
+    @staticmethod
+    def _create_actor_inbox() -> Mailbox:
+        return Mailbox()
+
+    @staticmethod
+    def _create_future() -> ReplyFuture[Any]:
+        return ReplyFuture()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._actor_ref = AsyncioActorRef(self)
+        self.actor_inbox.capacity = self.mailbox_capacity
+        self.actor_inbox.owner = str(self)
+        self._host = current_host()
+        self._thread_id = 0
+        self._in_flight: dict[AnyEnvelope, asyncio.Task[bool]] = {}
+        self._turn: AnyEnvelope | None = None
+        self._turns_open = True
+        self._stopping: list[AnyEnvelope] = []
+        self._ending: asyncio.Task[None] | None = None
+        self._ended = False
+        self._retired = False
+        self._cause: BaseException | None = None
+        self._ended_callbacks: list[Any] = []
+
+    @property
+    def actor_ref(self) -> AsyncioActorRef:
+        """The actor's ref."""
+        return cast("AsyncioActorRef", self._actor_ref)
+
+    # What a subclass may say.
+
+    def on_start(self) -> Coroutine[Any, Any, None] | None:  # type: ignore[override] # or async
+        """Set the actor up on its loop, before its first message. May be a coroutine."""
+
+    def on_stop(self) -> Coroutine[Any, Any, None] | None:  # type: ignore[override] # or async
+        """Clean up on the actor's loop, after its last message. May be a coroutine.
+
+        It is not called when the actor ends because of a failure.
+        """
+
+    def dead_error(self) -> Exception:
+        """Make the error for those who ask after the actor's end, or whose ask it cut off."""
+        error = pykka.ActorDeadError(f"{self} not found")  # pykka's words
+        error.__cause__ = self._cause
+        return error
+
+    def caller_name(self) -> str:
+        """Return what the actor is called in a `DeadlockError`."""
+        return str(self)
+
+    def on_taken(self, envelope: AnyEnvelope) -> None:
+        """Note that a turn was taken up. Called on the loop, before its handler."""
+
+    # The life of an incarnation.
+
+    def succeed(self, ref: AsyncioActorRef) -> Self:
+        """Take over a predecessor's ref and mailbox, before `begin`."""
+        self.actor_urn = ref.actor_urn
+        self.actor_inbox = ref.actor_inbox
+        self.actor_stopped = ref.actor_stopped
+        self._actor_ref = ref
+        return self
+
+    def begin(self) -> None:
+        """Start this incarnation's loop, without registering it anew."""
+        self._start_actor_loop()
+
+    def retire(self) -> None:
+        """End this incarnation and leave ref and mailbox to a successor.
+
+        What is being handled goes back to the front of the mailbox, unless answered.
+        Call it on the actor's loop.
+        """
+        self._retired = True
+        self._end()
+
+    def open_turns(self, *, open: bool) -> None:  # noqa: A002
+        """Let turns be taken up, or not. Call it on the actor's loop."""
+        self._turns_open = open
+        if open:
+            self.actor_inbox.rouse()
+
+    def _start_actor_loop(self) -> None:
+        self._host.run_actor(
+            self._live,
+            on_exit=self._after_loop,
+            name=f"{type(self).__name__}-{next(_thread_numbers)}",
+            daemon=self.use_daemon_thread,
+        )
+
+    async def _live(self) -> None:
+        self._thread_id = threading.get_ident()
+        self._loop = asyncio.get_running_loop()
+        self._over = asyncio.Event()
+        frame = Frame(self.actor_urn, self.caller_name(), in_turn=False, loop_blocked=False)
+        current_caller.set(StaticCaller((frame,), self._thread_id))
+        try:
+            started = self.on_start()
+            if started is not None:
+                await started
+        except Exception:  # noqa: BLE001 (pykka: on_start's failure is logged and ends the actor)
+            self._fail()
+        if not self.actor_stopped.is_set() and not self._retired:
+            self.actor_inbox.attach(self._loop, self._drain)
+            await self._over.wait()
+        await self._wind_up()
+
+    async def _wind_up(self) -> None:
+        if self._retired:
+            self.actor_inbox.detach()
+        else:
+            self._reject(self.actor_inbox.close(self.dead_error))
+        tasks = list(self._in_flight.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        left, self._in_flight = self._in_flight, {}
+        for envelope in reversed(left):
+            if not (self._retired and self.actor_inbox.put_back(envelope)):
+                self._reject([envelope])
+
+    def _after_loop(self) -> None:
+        # A crash of the loop itself must not leave anybody waiting.
+        if not self._retired:
+            if not self.actor_stopped.is_set():
+                pykka.ActorRegistry.unregister(self.actor_ref)
+                self.actor_stopped.set()
+            self._reject([*self.actor_inbox.close(self.dead_error), *self._in_flight])
+        for envelope in self._stopping:
+            _resolve(envelope, None)
+        for callback in self._ended_callbacks:
+            callback()
+
+    # Taking up messages.
+
+    def _drain(self) -> None:
+        take = self.actor_inbox.take
+        for _ in range(_BATCH):
+            envelope = take(turns=self._turn is None and self._turns_open)
+            if envelope is None:
+                return
+            self._handle(envelope)
+            if self._ended:
+                return
+        self._loop.call_soon(self._drain)
+
+    def _handle(self, envelope: AnyEnvelope) -> None:
+        message, reply_to = envelope.message, envelope.reply_to
+        if reply_to is not None and _abandoned(reply_to):
+            return
+        frames = envelope.frames if type(envelope) is Envelope else ()
+        if isinstance(message, tuple) and is_stop(message):
+            self._begin_stop(envelope)
+            return
+        turn = takes_turn(message)
+        if turn or frames:
+            self._handle_in_context(envelope, frames, turn=turn)
+            return
+        try:
+            # Only pykka's own messages, which are tuples, need pykka's look at them.
+            response = (
+                self._handle_receive(message)
+                if isinstance(message, tuple)
+                else self.on_receive(message)
+            )
+        except BaseException as error:  # noqa: BLE001 (it belongs to the asker)
+            self._answer_error(envelope, error)
+            return
+        if asyncio.iscoroutine(response):
+            self._run(envelope, response, None)
+        elif reply_to is not None:
+            _resolve(envelope, response)
+
+    def _handle_in_context(
+        self, envelope: AnyEnvelope, frames: tuple[Frame, ...], *, turn: bool
+    ) -> None:
+        if turn:
+            self.on_taken(envelope)
+        frame = Frame(self.actor_urn, self.caller_name(), in_turn=turn, loop_blocked=False)
+        context = contextvars.copy_context()
+        context.run(current_caller.set, StaticCaller((*frames, frame), self._thread_id))
+        try:
+            response = context.run(self._handle_receive, envelope.message)
+        except BaseException as error:  # noqa: BLE001 (it belongs to the asker)
+            self._answer_error(envelope, error)
+            return
+        if asyncio.iscoroutine(response):
+            if turn:
+                self._turn = envelope
+            self._run(envelope, response, context)
+        else:
+            _resolve(envelope, response)
+
+    def _run(
+        self,
+        envelope: AnyEnvelope,
+        handler: Coroutine[Any, Any, Any],
+        context: contextvars.Context | None,
+    ) -> None:
+        task = self._loop.create_task(self._handle_async(envelope, handler), context=context)
+        task.add_done_callback(lambda _: self._finished(envelope, handler, task))
+        self._in_flight[envelope] = task
+        if isinstance(envelope.reply_to, ReplyFuture):
+            envelope.reply_to.add_done_callback(lambda _: self._abandon(envelope, task))
+
+    async def _handle_async(self, envelope: AnyEnvelope, handler: Coroutine[Any, Any, Any]) -> bool:
+        """Handle a message to its end, and return whether that settled it."""
+        try:
+            response = await handler
+        except asyncio.CancelledError as error:
+            if self._ended:
+                return False  # `_wind_up` settles it.
+            if not _is_abandoned(envelope):
+                self._answer_error(envelope, error)
+        except BaseException as error:  # noqa: BLE001 (it belongs to the asker)
+            self._answer_error(envelope, error)
+        else:
+            _resolve(envelope, response)
+        return True
+
+    def _finished(
+        self, envelope: AnyEnvelope, handler: Coroutine[Any, Any, Any], task: asyncio.Task[bool]
+    ) -> None:
+        # A callback and no `finally`: a task that is cancelled before its first step
+        # runs no line of its coroutine, and it too must give the turn back.
+        handler.close()
+        settled = not task.cancelled() and task.result()
+        if settled or not self._ended:
+            self._in_flight.pop(envelope, None)
+        if self._turn is envelope:
+            self._turn = None
+            self.actor_inbox.rouse()
+
+    def _abandon(self, envelope: AnyEnvelope, task: asyncio.Task[bool]) -> None:
+        if _is_abandoned(envelope):
+            try:
+                self._loop.call_soon_threadsafe(task.cancel)
+            except RuntimeError:
+                if not self._loop.is_closed():  # With the loop, the task has ended.
+                    raise
+
+    # Answering.
+
+    def _answer_error(self, envelope: AnyEnvelope, error: BaseException) -> None:
+        exc_info = (type(error), error, error.__traceback__)
+        if envelope.reply_to is not None:
+            _logger.info("Exception returned from %s to caller:", self, exc_info=exc_info)
+            _fail(envelope, error)
+            return
+        self._cause = error
+        if isinstance(error, Exception):
+            self._handle_failure(*exc_info)
+            try:
+                self.on_failure(*exc_info)
+            except Exception:  # noqa: BLE001 (pykka: logged)
+                self._handle_failure(*sys.exc_info())
+        else:
+            # pykka's words, which people grep for; here "all" is this one.
+            _logger.debug("%r in %s. Stopping all actors.", error, self)
+            self._ending = self._loop.create_task(self._finish_stop(self._stop_hooks()))
+            return
+        self._end()
+
+    def _reject(self, envelopes: list[AnyEnvelope]) -> None:
+        for envelope in envelopes:
+            if is_stop(envelope.message):
+                self._stopping.append(envelope)
+            elif envelope.reply_to is not None:
+                _fail(envelope, self.dead_error())
+
+    # Ending.
+
+    def _fail(self) -> None:
+        kind, error, traceback = sys.exc_info()
+        self._cause = error
+        self._handle_failure(kind, error, traceback)
+
+    def _begin_stop(self, envelope: AnyEnvelope) -> None:
+        self._stopping.append(envelope)
+        self._reject(self.actor_inbox.close(self.dead_error, keep_turns=True))
+        if not self._in_flight and not self.actor_inbox.turns_waiting:
+            stopped = self._stop_hooks()
+            if stopped is None:
+                self._end()
+                return
+            self._ending = self._loop.create_task(self._finish_stop(stopped))
+        else:
+            self._ending = self._loop.create_task(self._drain_and_stop())
+
+    async def _drain_and_stop(self) -> None:
+        deadline = None if self.stop_grace is None else self._loop.time() + self.stop_grace
+        while self._in_flight or (self._turns_open and self.actor_inbox.turns_waiting):
+            left = None if deadline is None else deadline - self._loop.time()
+            if left is not None and left <= 0:
+                break
+            if self._in_flight:
+                await asyncio.wait(self._in_flight.values(), timeout=left)
+            else:
+                await asyncio.sleep(0)  # A turn is about to be taken up.
+        await self._finish_stop(self._stop_hooks())
+
+    async def _finish_stop(self, stopped: Coroutine[Any, Any, None] | None) -> None:
+        if stopped is not None:
+            try:
+                await stopped
+            except Exception:  # noqa: BLE001 (pykka: on_stop's failure is logged)
+                self._handle_failure(*sys.exc_info())
+        self._end()
+
+    def _stop_hooks(self) -> Coroutine[Any, Any, None] | None:
+        if self.actor_stopped.is_set():
+            return None
+        pykka.ActorRegistry.unregister(self.actor_ref)
+        self.actor_stopped.set()
+        _logger.debug("Stopped %s", self)
+        try:
+            stopped = self.on_stop()
+        except Exception:  # noqa: BLE001 (pykka: on_stop's failure is logged)
+            self._handle_failure(*sys.exc_info())
+            return None
+        else:
+            return stopped
+
+    def _end(self) -> None:
+        self._ended = True
+        self._over.set()
+
+
+def _abandoned(reply_to: pykka.Future[Any]) -> bool:
+    return type(reply_to) is ReplyFuture and reply_to.cancelled()
+
+
+def _is_abandoned(envelope: AnyEnvelope) -> bool:
+    return envelope.reply_to is not None and _abandoned(envelope.reply_to)
+
+
+def _resolve(envelope: AnyEnvelope, value: object) -> None:
+    reply_to = envelope.reply_to
+    if isinstance(reply_to, ReplyFuture):
+        reply_to.resolve(value)
+    elif reply_to is not None:
+        reply_to.set(value)
+
+
+def _fail(envelope: AnyEnvelope, error: BaseException) -> None:
+    reply_to = envelope.reply_to
+    if isinstance(reply_to, ReplyFuture):
+        reply_to.fail(error)
+    elif reply_to is not None:
+        reply_to.set_exception((type(error), error, error.__traceback__))

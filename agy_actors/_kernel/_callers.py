@@ -1,0 +1,89 @@
+"""Who waits for whom: the chain of blocking asks, and the deadlocks in it.
+
+An actor that blocks on an ask is named in a `Frame`; the ask carries the frames of
+all that wait for it. An actor named there cannot answer
+
+*   anything, while its own loop is the thread that blocks, nor
+*   another turn, while one of its turns waits: turns run one at a time.
+
+It can answer a query from a tool of its own turn: that runs on its free loop.
+
+The chain follows context variables, so it holds across `asyncio.to_thread`, tasks
+and `contextvars.copy_context`, and not across a bare `threading.Thread`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from agy_actors._kernel._errors import DeadlockError
+from agy_actors._kernel._message import takes_turn
+
+if TYPE_CHECKING:
+    from agy_actors._kernel._ref import AsyncioActorRef
+
+__all__ = ["Caller", "Frame", "StaticCaller", "chain_to", "current_caller"]
+
+
+class Frame(NamedTuple):
+    """One actor that waits for the reply of an ask."""
+
+    urn: str
+    name: str
+    in_turn: bool
+    """Whether one of its turns waits."""
+    loop_blocked: bool
+    """Whether its loop's own thread waits."""
+
+
+class Caller(Protocol):
+    """The actor in whose context code runs."""
+
+    thread_id: int
+    """The thread of the actor's loop."""
+
+    def frames(self) -> tuple[Frame, ...]:
+        """Return those that wait for what runs here, and last the actor itself."""
+        ...
+
+
+class StaticCaller:
+    """A caller whose chain is known when its message is handled."""
+
+    __slots__ = ("_frames", "thread_id")
+
+    def __init__(self, frames: tuple[Frame, ...], thread_id: int) -> None:
+        self._frames = frames
+        self.thread_id = thread_id
+
+    def frames(self) -> tuple[Frame, ...]:
+        return self._frames
+
+
+current_caller: contextvars.ContextVar[Caller | None] = contextvars.ContextVar(
+    "agy_actors_caller", default=None
+)
+"""The actor in whose context this code runs, if any."""
+
+
+def chain_to(target: AsyncioActorRef, message: object, caller: Caller) -> tuple[Frame, ...]:
+    """Return the frames that a blocking ask of `target` carries.
+
+    Raises:
+        DeadlockError: the target waits for the asker, so the reply could never come.
+    """
+    frames = caller.frames()
+    if frames and threading.get_ident() == caller.thread_id:
+        frames = (*frames[:-1], frames[-1]._replace(loop_blocked=True))
+    turn = takes_turn(message)
+    for position, frame in enumerate(frames):
+        if frame.urn == target.actor_urn and (frame.loop_blocked or (turn and frame.in_turn)):
+            chain = " -> ".join([*(frame.name for frame in frames[position:]), frame.name])
+            raise DeadlockError(
+                f"asking {frame.name} for {type(message).__name__} can never be answered: it is"
+                f" waiting for this very code ({chain}); ask with block=False and do not wait for"
+                " the reply here, or tell it"
+            )
+    return frames

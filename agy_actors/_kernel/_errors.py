@@ -1,0 +1,32 @@
+"""What the kernel raises. The agents' errors derive from the same root."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pykka
+
+__all__ = ["AgyActorsError", "AskTimeout", "DeadlockError", "MailboxFull"]
+
+
+class AgyActorsError(Exception):
+    """The root of every error of this package."""
+
+    retryable: ClassVar[bool] = False
+    """Whether the same request may succeed when made again, unchanged."""
+
+
+class MailboxFull(AgyActorsError):  # noqa: N818 (a fixed public name, after queue.Full)
+    """Raised in the sender when an actor's turn lane is at its capacity."""
+
+    retryable = True
+
+
+class DeadlockError(AgyActorsError):
+    """Raised in the asker when the actor it asks is waiting for the asker."""
+
+
+class AskTimeout(AgyActorsError, pykka.Timeout, TimeoutError):  # noqa: N818 (after pykka.Timeout)
+    """Raised when a reply did not come within the time its asker gave it."""
+
+    retryable = True

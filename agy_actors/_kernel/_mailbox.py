@@ -1,0 +1,240 @@
+"""An actor's private mailbox: two lanes, bounded, closing atomically.
+
+Guarantees, each with the assumption it needs:
+
+*   Nothing is lost between `put` and `close`. Both run under one lock; a put either
+    comes before the close, and is then in what `close` returns, or it raises the
+    error that the close named.
+*   Messages of one sender leave each lane in the order in which it put them: each
+    lane is a deque with one consumer.
+*   No wake-up is lost. `take` goes to sleep under the lock, only when both lanes have
+    nothing to give; a put under the same lock sees the sleep and ends it. `attach`
+    always schedules a first drain, so what was put while nobody drained is found.
+*   A put never waits, and may interrupt itself: signal handlers and finalizers put
+    too, in the middle of another put of the same thread. Hence a re-entrant lock,
+    and the wake-up (a system call) outside it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from pykka._envelope import Envelope as AnyEnvelope
+from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage] # no public name
+
+from agy_actors._kernel._errors import MailboxFull
+from agy_actors._kernel._message import takes_turn
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from pykka import Future
+
+    from agy_actors._kernel._callers import Frame
+
+__all__ = ["DEFAULT_CAPACITY", "Envelope", "Mailbox"]
+
+DEFAULT_CAPACITY = 1000
+"""Messages in the turn lane before `MailboxFull`. An arbitrary number: large enough
+for a burst, small enough that a caller learns of a stuck agent before memory does."""
+
+
+class Envelope(AnyEnvelope[Any]):
+    """A message on its way, with whoever waits for its reply."""
+
+    __slots__ = ["frames"]
+
+    frames: tuple[Frame, ...]
+    """The actors that wait, directly or not, for this message's reply."""
+
+    def __init__(
+        self,
+        message: Any,
+        reply_to: Future[Any] | None = None,
+        frames: tuple[Frame, ...] = (),
+    ) -> None:
+        # Not super().__init__(): one is made for every message.
+        self.message = message
+        self.reply_to = reply_to
+        self.frames = frames
+
+
+class Mailbox:
+    """The inbox of one actor, across all its incarnations.
+
+    `put` is for every thread; the rest is for the actor that owns the mailbox.
+
+    Args:
+        capacity: how many messages the turn lane holds; more raise `MailboxFull`.
+            The control lane has no bound: it is never held up by a turn.
+    """
+
+    def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
+        if capacity < 1:
+            raise ValueError(f"a mailbox needs a capacity of at least 1, got {capacity}")
+        self.capacity = capacity
+        self.owner = "an actor"
+        self._lock = threading.RLock()
+        self._control: deque[AnyEnvelope[Any]] = deque()
+        self._turns: deque[AnyEnvelope[Any]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._drain: Callable[[], None] | None = None
+        self._asleep = False
+        self._closed: Callable[[], Exception] | None = None
+
+    def __len__(self) -> int:
+        return len(self._control) + len(self._turns)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return (
+            f"<Mailbox of {self.owner}: {state}, {len(self._control)} control,"
+            f" {len(self._turns)} of {self.capacity} turns>"
+        )
+
+    @property
+    def turns_waiting(self) -> int:
+        """How many messages wait in the turn lane."""
+        return len(self._turns)
+
+    @property
+    def closed(self) -> bool:
+        """Whether puts are refused."""
+        return self._closed is not None
+
+    def put(self, envelope: AnyEnvelope[Any], /) -> None:
+        """Append a message to its lane, and wake the actor if it sleeps.
+
+        Raises:
+            MailboxFull: the turn lane is at its capacity.
+            Exception: the error that the mailbox was closed with.
+        """
+        turn = takes_turn(envelope.message)
+        with self._lock:
+            if self._closed is not None:
+                raise self._closed()
+            if turn:
+                if len(self._turns) >= self.capacity:
+                    raise MailboxFull(
+                        f"{self.owner} has {len(self._turns)} messages waiting, as many as its"
+                        " mailbox holds; wait for some of them, or ask another actor"
+                    )
+                self._turns.append(envelope)
+            else:
+                self._control.append(envelope)
+            if not self._asleep:
+                return
+            self._asleep = False
+            loop, drain = self._loop, self._drain
+        _wake(loop, drain)
+
+    def get(self) -> AnyEnvelope[Any]:
+        """Take the next message, of either lane, without waiting.
+
+        Raises:
+            queue.Empty: there is none.
+        """
+        with self._lock:
+            for lane in (self._control, self._turns):
+                if lane:
+                    return lane.popleft()
+        raise queue.Empty
+
+    def empty(self) -> bool:
+        """Return whether no message waits in either lane."""
+        return not self._control and not self._turns
+
+    def take(self, *, turns: bool) -> AnyEnvelope[Any] | None:
+        """Take the next message; `None` puts the mailbox to sleep until the next put.
+
+        Args:
+            turns: whether a turn may be taken too, if no control message waits.
+        """
+        if self._control:  # The one consumer is here: what is there stays there.
+            return self._control.popleft()
+        with self._lock:
+            if self._control:
+                return self._control.popleft()
+            if turns and self._turns:
+                return self._turns.popleft()
+            self._asleep = True
+            return None
+
+    def attach(self, loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:
+        """Have `drain` called on `loop` now, and whenever a put ends a sleep."""
+        with self._lock:
+            self._loop, self._drain = loop, drain
+            self._asleep = False
+        loop.call_soon(drain)
+
+    def detach(self) -> None:
+        """Keep what comes until a successor attaches."""
+        with self._lock:
+            self._loop = self._drain = None
+            self._asleep = False
+
+    def rouse(self) -> None:
+        """Drain again, from the actor's own loop: a turn may be taken now."""
+        with self._lock:
+            if not self._asleep:
+                return
+            self._asleep = False
+            loop, drain = self._loop, self._drain
+        if loop is not None and drain is not None:
+            loop.call_soon(drain)
+
+    def put_back(self, envelope: AnyEnvelope[Any]) -> bool:
+        """Return a taken message to the front of its lane, over its capacity if need be.
+
+        Returns:
+            Whether the mailbox took it; a closed one does not.
+        """
+        turn = takes_turn(envelope.message)
+        with self._lock:
+            if self._closed is not None:
+                return False
+            (self._turns if turn else self._control).appendleft(envelope)
+        self.rouse()
+        return True
+
+    def close(
+        self, error: Callable[[], Exception], *, keep_turns: bool = False
+    ) -> list[AnyEnvelope[Any]]:
+        """Refuse every put from now on, and hand over what was still waiting.
+
+        Args:
+            error: makes the error that a later put raises.
+            keep_turns: leave waiting turns in their lane, to be taken yet.
+
+        Returns:
+            The messages that nobody will take, oldest first within each lane.
+        """
+        with self._lock:
+            if self._closed is None:
+                self._closed = error
+            left = [*self._control, *(() if keep_turns else self._turns)]
+            self._control.clear()
+            if not keep_turns:
+                self._turns.clear()
+            return left
+
+
+def is_stop(message: object) -> bool:
+    """Tell whether a message is pykka's request to stop."""
+    return isinstance(message, _ActorStop)
+
+
+def _wake(loop: asyncio.AbstractEventLoop | None, drain: Callable[[], None] | None) -> None:
+    if loop is None or drain is None:
+        return
+    try:
+        loop.call_soon_threadsafe(drain)
+    except RuntimeError:
+        # The loop was closed since the lock was left. An actor closes or detaches its
+        # mailbox before its loop, so the message was answered or waits for a successor.
+        if not loop.is_closed():
+            raise

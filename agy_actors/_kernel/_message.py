@@ -1,0 +1,39 @@
+"""Typed messages: a message says what its reply is, and which lane it takes."""
+
+from __future__ import annotations
+
+import enum
+from typing import ClassVar, Generic, TypeVar
+
+__all__ = ["Lane", "Message", "takes_turn"]
+
+R = TypeVar("R")
+
+
+class Lane(enum.Enum):
+    """The two lanes of a mailbox."""
+
+    CONTROL = "control"
+    """Handled as it comes, during a turn too."""
+
+    TURN = "turn"
+    """Waits for its turn: one at a time, first come first served."""
+
+
+class Message(Generic[R]):
+    """A message whose reply is an `R`.
+
+    Subclass it, usually as a frozen dataclass, and `ref.ask(message)` is typed as
+    returning `R`. A message that is no `Message` takes the control lane, and its
+    reply is `Any`.
+    """
+
+    __slots__ = ()
+
+    lane: ClassVar[Lane] = Lane.CONTROL
+    """The lane that the message takes through a mailbox."""
+
+
+def takes_turn(message: object) -> bool:
+    """Tell whether a message takes the turn lane."""
+    return isinstance(message, Message) and message.lane is Lane.TURN

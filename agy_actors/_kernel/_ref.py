@@ -1,0 +1,156 @@
+"""References to actors: what the rest of the program holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+import pykka
+from pykka.messages import _ActorStop
+
+from agy_actors._kernel._callers import chain_to, current_caller
+from agy_actors._kernel._errors import AskTimeout
+from agy_actors._kernel._future import ReplyFuture
+from agy_actors._kernel._mailbox import Envelope
+
+if TYPE_CHECKING:
+    from agy_actors._kernel._callers import Frame
+    from agy_actors._kernel._mailbox import Mailbox
+    from agy_actors._kernel._message import Message
+
+__all__ = ["AsyncioActorRef"]
+
+R = TypeVar("R")
+
+
+class AsyncioActorRef(pykka.ActorRef[Any]):
+    """A reference to an actor, for every thread. It stays valid across restarts."""
+
+    actor_inbox: Mailbox  # pyright: ignore[reportIncompatibleVariableOverride] # never replaced
+    """See `AsyncioActor.actor_inbox`."""
+
+    def tell(self, message: Any) -> None:
+        """Send a message and do not wait for anything.
+
+        Args:
+            message: any object. Its handler must not raise: nobody is there to be told,
+                so the actor fails (see `pykka.Actor.on_failure`).
+
+        Raises:
+            pykka.ActorDeadError: the actor has ended.
+            MailboxFull: the message takes the turn lane, which is at its capacity.
+        """
+        self.actor_inbox.put(Envelope(message))
+
+    # pykka's overloads, told apart by the type of the reply.
+    @overload  # type: ignore[override]
+    def ask(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, message: Message[R], *, block: Literal[True] = True, timeout: float | None = None
+    ) -> R: ...
+
+    @overload
+    def ask(
+        self, message: Message[R], *, block: Literal[False], timeout: float | None = None
+    ) -> ReplyFuture[R]: ...
+
+    @overload
+    def ask(
+        self, message: Message[R], *, block: bool, timeout: float | None = None
+    ) -> R | ReplyFuture[R]: ...
+
+    @overload
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any: ...
+
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+        """Send a message and wait for its reply, or for nothing but the future of it.
+
+        Args:
+            message: any object; a `Message[R]` is answered with an `R`.
+            block: wait for the reply and return it; else return its `ReplyFuture`.
+            timeout: the seconds to wait if blocking, or `None` for as long as it takes.
+                A blocking ask that runs out of time abandons its reply: a message that
+                has not been taken up never is, a coroutine that handles it is cancelled.
+
+        Raises:
+            AskTimeout: no reply came in time. It is a `pykka.Timeout` and a `TimeoutError`.
+            DeadlockError: the actor waits for the code that asks here.
+            MailboxFull: the message takes the turn lane, which is at its capacity.
+            pykka.ActorDeadError: the actor has ended, before or after the message came.
+                Without blocking, the future raises it.
+            BaseException: what the actor's handler raised.
+        """
+        frames: tuple[Frame, ...] = ()
+        if block and (caller := current_caller.get()) is not None:
+            frames = chain_to(self, message, caller)
+        future: ReplyFuture[Any] = ReplyFuture()
+        try:
+            self.actor_inbox.put(Envelope(message, future, frames))
+        except pykka.ActorDeadError as error:
+            future.fail(error)
+        if not block:
+            future.about = (message, self)
+            return future
+        if timeout is None:
+            return future.get()
+        return self._get_or_abandon(future, message, timeout)
+
+    def _get_or_abandon(self, future: ReplyFuture[Any], message: Any, timeout: float) -> Any:
+        try:
+            return future.get(timeout=timeout)
+        except AskTimeout:
+            if future.done() and not future.cancelled():  # What the handler raised, or just now.
+                return future.get()
+            future.cancel()
+            if not future.cancelled():
+                return future.get()
+            raise AskTimeout(
+                f"{self} did not answer {type(message).__name__} within {timeout} seconds;"
+                " the request was abandoned"
+            ) from None
+
+    @overload
+    def stop(self, *, block: Literal[True] = True, timeout: float | None = None) -> bool: ...
+
+    @overload
+    def stop(self, *, block: Literal[False], timeout: float | None = None) -> ReplyFuture[bool]: ...
+
+    @overload
+    def stop(
+        self, *, block: bool = True, timeout: float | None = None
+    ) -> bool | ReplyFuture[bool]: ...
+
+    def stop(self, *, block: bool = True, timeout: float | None = None) -> bool | ReplyFuture[bool]:
+        """Ask the actor to stop, after all that was sent to it before.
+
+        The reply comes when the actor has ended and its loop is closed.
+
+        Args:
+            block: wait for the end; else return a future.
+            timeout: the seconds to wait if blocking. Running out of it only stops the
+                waiting, never the stopping.
+
+        Returns:
+            `True` if the actor stopped or was stopping, `False` if it was dead before.
+
+        Raises:
+            AskTimeout: it did not end in time.
+        """
+        ended: ReplyFuture[Any] = ReplyFuture()
+        was_alive: ReplyFuture[bool] = ReplyFuture()
+        was_alive.about = (_ActorStop(), self)
+
+        def convert(_: object) -> None:
+            try:
+                ended.get()
+            except pykka.ActorDeadError:
+                was_alive.resolve(value=False)
+            except BaseException as error:  # noqa: BLE001 (it belongs to the asker)
+                was_alive.fail(error)
+            else:
+                was_alive.resolve(value=True)
+
+        ended.add_done_callback(convert)
+        try:
+            self.actor_inbox.put(Envelope(_ActorStop(), ended))
+        except pykka.ActorDeadError as error:
+            ended.fail(error)
+        return was_alive.get(timeout=timeout) if block else was_alive
