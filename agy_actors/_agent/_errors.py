@@ -1,0 +1,127 @@
+"""What an agent's asker can be told, each with one line on when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pykka
+
+from agy_actors._kernel import AgyActorsError
+
+if TYPE_CHECKING:
+    from google.antigravity.types import ToolCall
+
+__all__ = [
+    "AgentDeadError",
+    "AgentStartError",
+    "InvalidConfig",
+    "InvalidPrompt",
+    "ModelError",
+    "QuotaExceeded",
+    "TurnCancelled",
+    "TurnError",
+    "TurnInterrupted",
+    "TurnStalled",
+    "TurnTimeout",
+]
+
+_RETRYABLE_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+"""HTTP statuses that say "later", by RFC 9110 and, for 529, by custom of model services."""
+
+
+class InvalidConfig(AgyActorsError, ValueError):  # noqa: N818 (a fixed public name)
+    """Raised before anything starts, when an agent or a supervisor cannot be as described."""
+
+
+class InvalidPrompt(AgyActorsError, ValueError):  # noqa: N818 (after InvalidConfig)
+    """Raised when a message is made with a prompt that no model can be asked."""
+
+
+class AgentStartError(AgyActorsError):
+    """Raised to whoever creates an agent that does not come up. Nothing of it is left."""
+
+    retryable = True
+
+
+class AgentDeadError(AgyActorsError, pykka.ActorDeadError):
+    """Raised to whoever asks an agent that has ended, or whose ask its end cut off."""
+
+
+class TurnError(AgyActorsError):
+    """The root of what ends a turn without a reply."""
+
+    text: str
+    """What the model had said before."""
+
+    tool_calls: tuple[ToolCall, ...]
+    """The tool calls that had been seen before; they may have had effects."""
+
+    def __init__(
+        self, message: str, *, text: str = "", tool_calls: tuple[ToolCall, ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.text = text
+        self.tool_calls = tool_calls
+
+
+class ModelError(TurnError):
+    """Raised when the model's service answered with an error, or not in its protocol."""
+
+    status: int | None
+    """The HTTP status, or `None` if none came (the connection broke, say)."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        text: str = "",
+        tool_calls: tuple[ToolCall, ...] = (),
+    ) -> None:
+        super().__init__(message, text=text, tool_calls=tool_calls)
+        self.status = status
+
+    @property
+    def retryable(self) -> bool:  # type: ignore[override] # known for each error alone
+        """Whether the same request may succeed later."""
+        return self.status is None or self.status in _RETRYABLE_STATUSES
+
+
+class QuotaExceeded(ModelError):
+    """Raised when the model's service answered 429: the key's quota is used up for now."""
+
+    retry_after: float | None
+    """The seconds after which the service said to come back, or `None` if it did not say."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        text: str = "",
+        tool_calls: tuple[ToolCall, ...] = (),
+    ) -> None:
+        super().__init__(message, status=429, text=text, tool_calls=tool_calls)
+        self.retry_after = retry_after
+
+
+class TurnCancelled(TurnError):
+    """Raised to the asker of a turn that somebody cancelled."""
+
+
+class TurnInterrupted(TurnError):
+    """Raised to the asker of a turn that a crash cut off, where asking again may not be safe."""
+
+    retryable = True
+
+
+class TurnStalled(TurnError):
+    """Raised when nothing came from a turn for its stall timeout."""
+
+    retryable = True
+
+
+class TurnTimeout(TurnError, TimeoutError):
+    """Raised when a turn did not end within its timeout."""
+
+    retryable = True

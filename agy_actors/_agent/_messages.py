@@ -1,0 +1,197 @@
+"""The messages that an agent answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from google.antigravity.types import Audio, Document, Image, SlashCommand, Video
+
+from agy_actors._agent._errors import InvalidPrompt
+from agy_actors._agent._replies import AgentStatistics, ChatReply, ToolInfo
+from agy_actors._kernel import Lane, Message
+
+if TYPE_CHECKING:
+    from google.antigravity.types import Step, UsageMetadata
+
+__all__ = [
+    "AvailableTools",
+    "Cancel",
+    "Chat",
+    "ClearHistory",
+    "Delete",
+    "Disconnect",
+    "GetCompactionIndices",
+    "GetConversationId",
+    "GetHistory",
+    "GetLastResponse",
+    "GetLastTurnUsage",
+    "GetStatistics",
+    "GetTotalUsage",
+    "GetTurnCount",
+    "IsIdle",
+    "Send",
+    "SignalIdle",
+    "WaitForIdle",
+    "WaitForWakeup",
+]
+
+
+_PARTS = (str, Image, Document, Audio, Video, SlashCommand)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Chat(Message[ChatReply]):
+    """Have a turn: ask the model, and get all of its answer.
+
+    Raises:
+        InvalidPrompt: the prompt is empty, or of a type that cannot be asked.
+        InvalidPrompt: a timeout is not above 0.
+    """
+
+    prompt: Any
+    """Text, an image, document, audio or video of the SDK, or a sequence of these."""
+
+    timeout: float | None = dataclasses.field(default=None, kw_only=True)
+    """Seconds for the turn, from its start; `None` is `AGY_ACTORS_CHAT_TIMEOUT`, or 120."""
+
+    stall_timeout: float | None = dataclasses.field(default=None, kw_only=True)
+    """Seconds of silence within it; `None` is `AGY_ACTORS_STALL_TIMEOUT`, or 60."""
+
+    lane = Lane.TURN
+
+    def __post_init__(self) -> None:
+        check_prompt(self.prompt)
+        for name in ("timeout", "stall_timeout"):
+            seconds = getattr(self, name)
+            if seconds is not None and not seconds > 0:
+                raise InvalidPrompt(f"{name} must be a number of seconds above 0, got {seconds!r}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Send(Message[None]):
+    """Start a turn, and be answered when it has started."""
+
+    prompt: Any
+
+    lane = Lane.TURN
+
+    def __post_init__(self) -> None:
+        check_prompt(self.prompt)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cancel(Message[bool]):
+    """Cancel the running turn. Answered at once with whether one ran; idempotent."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class IsIdle(Message[bool]):
+    """Ask whether no turn runs and none waits."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WaitForIdle(Message[None]):
+    """Be answered when no turn runs and none waits."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WaitForWakeup(Message[bool]):
+    """Be answered `True` when the next turn starts or `SignalIdle` comes, else `False`."""
+
+    timeout: float = 60.0
+    """Seconds until the answer is `False`. As agy-bridge's handler timeout."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SignalIdle(Message[None]):
+    """Wake all that wait for a wake-up."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GetHistory(Message["list[Step]"]):
+    """Ask for the steps of the conversation."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClearHistory(Message[None]):
+    """Forget the recorded steps; the conversation goes on as it was."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GetTurnCount(Message[int]):
+    """Ask how many turns were started in the agent's whole life."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GetTotalUsage(Message["UsageMetadata"]):
+    """Ask for the tokens of the agent's whole life."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GetLastTurnUsage(Message["UsageMetadata | None"]):
+    """Ask for the tokens of the last turn that ended."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GetLastResponse(Message["str | None"]):
+    """Ask for the last complete response, or `None` if there is none."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GetCompactionIndices(Message["list[int]"]):
+    """Ask where in the history the model's context was compacted."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GetConversationId(Message[str]):
+    """Ask for the conversation's id. It is known from the start."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GetStatistics(Message[AgentStatistics]):
+    """Ask for a snapshot of the agent."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AvailableTools(Message["list[ToolInfo]"]):
+    """Ask for the tools the agent may call."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Disconnect(Message[None]):
+    """End the agent now, and keep its saved conversation."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Delete(Message[None]):
+    """End the agent now, and remove its saved conversation."""
+
+
+def check_prompt(prompt: object) -> None:
+    """Refuse what no model can be asked, before anything is sent.
+
+    Raises:
+        InvalidPrompt: names what is wrong.
+    """
+    if isinstance(prompt, str):
+        if not prompt.strip():
+            raise InvalidPrompt("a prompt must hold more than white space, got an empty one")
+    elif isinstance(prompt, bytes | bytearray):
+        raise InvalidPrompt("a prompt of bytes needs a type: use google.antigravity.from_bytes")
+    elif isinstance(prompt, Sequence):
+        for position, part in enumerate(prompt):
+            if not isinstance(part, _PARTS):
+                raise InvalidPrompt(
+                    f"part {position} of a prompt is a {type(part).__name__}; parts are text,"
+                    " images, documents, audio, video and slash commands of the SDK"
+                )
+        if not prompt:
+            raise InvalidPrompt("a prompt must have at least one part, got an empty sequence")
+        if all(isinstance(part, str) and not part.strip() for part in prompt):
+            raise InvalidPrompt("a prompt must hold more than white space, got only empty parts")
+    elif not isinstance(prompt, _PARTS):
+        raise InvalidPrompt(
+            f"a prompt is text, media, or a sequence of these, got {type(prompt).__name__}"
+        )

@@ -1,0 +1,77 @@
+"""A reference to an agent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pykka
+
+from agy_actors._agent._actor import AgentActor, StreamChat
+from agy_actors._agent._messages import Chat
+from agy_actors._agent._stream import ChatStream
+from agy_actors._kernel import AsyncioActorRef, Envelope
+
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["AgentRef"]
+
+
+class AgentRef(AsyncioActorRef):
+    """A reference to an agent, for every thread. It stays valid across restarts.
+
+    `ask`, `tell`, `stop` and `is_alive` are pykka's, typed by the message.
+    """
+
+    def __init__(self, actor: AgentActor) -> None:
+        super().__init__(actor)
+        self.name = actor.spec.name
+
+    def __repr__(self) -> str:
+        return f"<AgentRef {self.name!r}{'' if self.is_alive() else ', ended'}>"
+
+    def __str__(self) -> str:
+        return f"agent {self.name!r}"
+
+    def stream(self, message: Chat | str) -> ChatStream:
+        """Have a turn and read its answer as it comes.
+
+        Args:
+            message: a `Chat`, or just its prompt.
+
+        Raises:
+            InvalidPrompt: the prompt cannot be asked.
+            MailboxFull: too many turns wait already.
+
+        An agent that has ended shows as an `AgentDeadError` from the stream.
+        """
+        chat = message if isinstance(message, Chat) else Chat(message)
+        stream = ChatStream()
+        stream.future.about = (chat, self)
+        try:
+            self.actor_inbox.put(Envelope(StreamChat(chat, stream), stream.future))
+        except pykka.ActorDeadError as error:
+            stream.future.fail(error)
+        return stream
+
+    def bury(self, error: Exception) -> None:
+        """Declare the agent dead while no incarnation of it runs. For its supervisor."""
+        if not self.actor_stopped.is_set():
+            pykka.ActorRegistry.unregister(self)
+            self.actor_stopped.set()
+        for envelope in self.actor_inbox.close(lambda: _again(error)):
+            reply_to: pykka.Future[Any] | None = envelope.reply_to
+            if reply_to is None:
+                continue
+            if isinstance(envelope.message, pykka.messages._ActorStop):  # noqa: SLF001
+                reply_to.set(None)
+            else:
+                failure = _again(error)
+                reply_to.set_exception((type(failure), failure, None))
+
+
+def _again(error: Exception) -> Exception:
+    """Make the error anew: one exception object must not be raised by many threads."""
+    again = type(error)(*error.args)
+    again.__cause__ = error.__cause__
+    return again

@@ -1,0 +1,180 @@
+"""An open SDK agent, and the defects of it that must not get out (DESIGN, F1 to F9).
+
+Everything that the SDK raises ends here: `AntigravityCancelledError`, which is a
+BaseException, becomes a return value, and a connection that was closed behind our back
+becomes a `SessionBroken` instead of an empty answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from google.antigravity import Agent
+from google.antigravity.types import AntigravityCancelledError, StopReason
+from loguru import logger
+
+from agy_actors._harness import Harness
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from google.antigravity import AgentConfig
+    from google.antigravity.types import Step, UsageMetadata
+
+__all__ = ["Session", "SessionBroken"]
+
+
+class SessionBroken(Exception):  # noqa: N818 (a state, for the agent's actor alone)
+    """The SDK's conversation cannot be used any more."""
+
+
+class Session:
+    """One SDK agent, opened, used and closed on one loop.
+
+    Args:
+        config: the SDK's configuration.
+        start_timeout: seconds for it to come up.
+        stop_grace: seconds for its process to end by itself.
+        on_line: called with each line of the harness's standard error, on any thread.
+        on_death: called when the harness is gone, on any thread.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        *,
+        start_timeout: float,
+        stop_grace: float,
+        on_line: Callable[[str], None],
+        on_death: Callable[[], None],
+    ) -> None:
+        self._agent = Agent(config)
+        self._start_timeout = start_timeout
+        self._harness = Harness(grace=stop_grace, on_line=on_line, on_death=on_death)
+        self._harness.adopt(self._agent)
+        self._opened = False
+        self._steps: AsyncIterator[Step] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the harness, if there is one."""
+        return self._harness.pid
+
+    @property
+    def last_words(self) -> str:
+        """The last lines of the harness's standard error."""
+        return self._harness.last_words
+
+    @property
+    def history(self) -> list[Step]:
+        """The steps that the conversation brought along."""
+        return self._agent.conversation.history
+
+    @property
+    def usage(self) -> UsageMetadata:
+        """The conversation's usage so far."""
+        return self._agent.conversation.total_usage
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """Why the last turn stopped."""
+        reason = getattr(self._agent.conversation, "_last_turn_stop_reason", None)
+        return reason if isinstance(reason, StopReason) else StopReason.UNSPECIFIED
+
+    async def open(self) -> None:
+        """Open the agent.
+
+        Raises:
+            TimeoutError: it did not come up in time.
+            Exception: whatever the SDK raises. Nothing is left running in either case.
+        """
+        try:
+            async with asyncio.timeout(self._start_timeout):
+                await self._agent.__aenter__()
+        except BaseException:
+            self._harness.dispose()
+            raise
+        self._opened = True
+
+    async def send(self, prompt: Any) -> None:
+        """Start a turn.
+
+        Raises:
+            SessionBroken: the prompt did not get out, or the connection was closed.
+        """
+        try:
+            await self._agent.conversation.send(prompt)
+        except Exception as error:
+            raise SessionBroken(str(error) or type(error).__name__) from error
+
+    async def next_step(self) -> Step | None:
+        """Return the turn's next step, or `None` at its end, however that came.
+
+        Raises:
+            SessionBroken: the SDK raised, or the connection was closed before the end.
+        """
+        conversation = self._agent.conversation
+        steps, self._steps = self._steps or conversation.receive_steps(), None
+        try:
+            step = await anext(steps)
+        except StopAsyncIteration:
+            if conversation.is_idle:
+                return None
+            # The SDK ends the iteration as if the turn had ended (F1).
+            raise SessionBroken("the harness closed the connection") from None
+        except AntigravityCancelledError:
+            return None
+        except Exception as error:
+            raise SessionBroken(str(error) or type(error).__name__) from error
+        self._steps = steps
+        return step
+
+    async def cancel(self) -> None:
+        """Ask the harness to end the turn.
+
+        Raises:
+            SessionBroken: the connection was closed.
+        """
+        try:
+            await self._agent.conversation.cancel()
+        except Exception as error:
+            raise SessionBroken(str(error) or type(error).__name__) from error
+
+    async def halt(self, grace: float) -> bool:
+        """Cancel the turn, and return whether it ended and the conversation can go on."""
+        try:
+            async with asyncio.timeout(grace):
+                await self.cancel()
+                while await self.next_step() is not None:
+                    pass
+        except (SessionBroken, TimeoutError):
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End the harness at once. Callable from any thread."""
+        self._harness.kill()
+
+    async def close(self, *, at_once: bool = False) -> None:
+        """Close the agent, and leave nothing of its process behind. Never raises.
+
+        Args:
+            at_once: do not wait for the process to end by itself.
+        """
+        if not self._opened:
+            return
+        self._opened = False
+        if at_once:
+            self._harness.kill()
+        try:
+            await self._agent.__aexit__(None, None, None)
+        except AntigravityCancelledError:
+            pass
+        except Exception as error:  # noqa: BLE001 (F6: the SDK raises for a killed process)
+            if not at_once:
+                logger.debug("The SDK raised {!r} while an agent was closed", error)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                self._harness.dispose()

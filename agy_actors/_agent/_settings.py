@@ -1,0 +1,46 @@
+"""Defaults, and the environment variables that change them."""
+
+from __future__ import annotations
+
+import math
+import os
+
+from agy_actors._agent._errors import InvalidConfig
+
+__all__ = ["CANCEL_GRACE", "START_TIMEOUT", "STOP_GRACE", "chat_timeout", "stall_timeout"]
+
+CANCEL_GRACE = 10.0
+"""Seconds for a cancelled turn to end before its process is replaced (DESIGN, section 4).
+A harness takes milliseconds; only one that is stuck takes more."""
+
+STOP_GRACE = 10.0
+"""Seconds for a `localharness` to end by itself before it is killed. As agy-bridge's."""
+
+START_TIMEOUT = 60.0
+"""Seconds for an agent to come up. Arbitrary: a start takes 0.2 s, MCP servers more."""
+
+_CHAT_TIMEOUT = 120.0  # As agy-bridge's AGI_CHAT_TIMEOUT_SECS.
+_STALL_TIMEOUT = 60.0  # Arbitrary: half the turn's time; a slow model still streams.
+
+
+def chat_timeout() -> float:
+    """Return the seconds a turn may take: `AGY_ACTORS_CHAT_TIMEOUT`, or 120."""
+    return _seconds("AGY_ACTORS_CHAT_TIMEOUT", _CHAT_TIMEOUT)
+
+
+def stall_timeout() -> float:
+    """Return the seconds a turn may be silent: `AGY_ACTORS_STALL_TIMEOUT`, or 60."""
+    return _seconds("AGY_ACTORS_STALL_TIMEOUT", _STALL_TIMEOUT)
+
+
+def _seconds(variable: str, default: float) -> float:
+    given = os.environ.get(variable)
+    if not given:
+        return default
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        raise InvalidConfig(f"{variable} must be a number of seconds above 0, got {given!r}")
+    return seconds

@@ -1,0 +1,134 @@
+"""One turn: what its steps mean. Pure; whoever runs the turn feeds it and asks it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from google.antigravity.types import (
+    StepSource,
+    StepStatus,
+    StepTarget,
+    StepType,
+    Text,
+    Thought,
+    ToolCall,
+)
+
+from agy_actors._agent._diagnosis import ModelFailure, diagnose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.antigravity.types import Step
+
+__all__ = ["Turn"]
+
+
+class Turn:
+    """What has been seen of a turn.
+
+    The rule for ERROR steps (DESIGN, section 4): the harness retries some failures by
+    itself and reports each as an ERROR step. If output came after the last one, the
+    turn has recovered; if none came, that error is the turn's.
+    """
+
+    def __init__(self) -> None:
+        self._texts: list[tuple[tuple[str, int], str]] = []
+        self._thoughts: list[str] = []
+        self._calls: list[ToolCall] = []
+        self._seen_calls: set[str] = set()
+        self._failure: ModelFailure | None = None
+        self._model_errors = 0
+        self._empty_steps = 0
+        self._tool_running = False
+        self.structured_output: Any = None
+
+    @property
+    def text(self) -> str:
+        """What the model has said to the user."""
+        return "".join(text for _, text in self._texts)
+
+    @property
+    def thoughts(self) -> str:
+        """What the model has thought."""
+        return "".join(self._thoughts)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls, in order."""
+        return tuple(self._calls)
+
+    @property
+    def failure(self) -> ModelFailure | None:
+        """The last failure of the model's service that no output has come after."""
+        return self._failure
+
+    @property
+    def model_errors(self) -> int:
+        """How many steps in a row were the model's own errors."""
+        return self._model_errors
+
+    @property
+    def empty_steps(self) -> int:
+        """How many steps in a row had neither text nor thought nor tool call."""
+        return self._empty_steps
+
+    @property
+    def waits_for_tool(self) -> bool:
+        """Whether a tool is at work, whose silence is no stall."""
+        return self._tool_running
+
+    def suspect(self, failure: ModelFailure) -> None:
+        """Note a failure that the harness told of and means to retry."""
+        self._failure = failure
+
+    def observe(self, step: Step) -> Iterator[Text | Thought | ToolCall]:
+        """Take in a step, and yield what it brings for a reader."""
+        if step.status == StepStatus.ERROR:
+            self._observe_error(step)
+            return
+        if step.source == StepSource.USER:
+            return
+        if step.type == StepType.FINISH and step.structured_output is not None:
+            self.structured_output = step.structured_output
+        brought = False
+        for event in self._events(step):
+            brought = True
+            yield event
+        if brought or step.type in (StepType.FINISH, StepType.COMPACTION):
+            self._failure = None
+            self._model_errors = self._empty_steps = 0
+        elif step.status != StepStatus.DONE:
+            self._empty_steps += 1
+        if step.type == StepType.TOOL_CALL:
+            self._tool_running = step.status != StepStatus.DONE
+        elif brought:
+            self._tool_running = False
+
+    def _events(self, step: Step) -> Iterator[Text | Thought | ToolCall]:
+        if step.source == StepSource.MODEL and step.target == StepTarget.USER:
+            if step.thinking_delta:
+                self._thoughts.append(step.thinking_delta)
+                yield Thought(step_index=step.step_index, text=step.thinking_delta)
+            if step.content_delta:
+                self._texts.append(((step.trajectory_id, step.step_index), step.content_delta))
+                yield Text(step_index=step.step_index, text=step.content_delta)
+        for call in step.tool_calls:
+            if not call.id or call.id not in self._seen_calls:
+                if call.id:
+                    self._seen_calls.add(call.id)
+                self._calls.append(call)
+                yield call
+
+    def _observe_error(self, step: Step) -> None:
+        text = step.error or step.content
+        failure = diagnose(text)
+        if failure is None:
+            self._model_errors += 1
+            failure = ModelFailure(None, None, " ".join(text.split()) or "an unnamed error")
+        self._failure = failure
+        self._tool_running = False
+        # The harness asks again from the step on that failed: its text is void.
+        if self._texts and not self._calls:
+            last = self._texts[-1][0]
+            self._texts = [piece for piece in self._texts if piece[0] != last]

@@ -1,0 +1,5 @@
+"""`localharness` processes: the only package that rests on private parts of the SDK."""
+
+from agy_actors._harness._launch import Harness
+
+__all__ = ["Harness"]

@@ -1,0 +1,113 @@
+"""A `localharness` process that cannot hold anybody up.
+
+The SDK's connection uses its process like a `subprocess.Popen`, and waits for its end
+for up to three minutes inside a coroutine (DESIGN, F8). This stands in for it: the
+wait is bounded, then the process is killed; its standard error is listened to; and
+its pipes are closed, which the SDK leaves to the garbage collector.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["HarnessProcess"]
+
+
+class HarnessProcess:
+    """Stands in for the `subprocess.Popen` that the SDK's connection expects.
+
+    Args:
+        popen: the process, with pipes for its three streams.
+        grace: seconds for it to end by itself once waited for, before it is killed.
+        on_line: called with each line of its standard error, by the reading thread.
+        on_death: called when its standard error ends, by the reading thread.
+    """
+
+    def __init__(
+        self,
+        popen: subprocess.Popen[bytes],
+        *,
+        grace: float,
+        on_line: Callable[[str], None],
+        on_death: Callable[[], None],
+    ) -> None:
+        assert popen.stdin is not None
+        assert popen.stdout is not None
+        assert popen.stderr is not None
+        self._popen = popen
+        self._grace = grace
+        self.pid = popen.pid
+        self.stdin: IO[bytes] = popen.stdin
+        self.stdout: IO[bytes] = popen.stdout
+        self.stderr = _Tee(popen.stderr, on_line, on_death)
+
+    @property
+    def returncode(self) -> int | None:
+        return self._popen.returncode
+
+    def poll(self) -> int | None:
+        return self._popen.poll()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end, killing the process when its grace is over."""
+        grace = self._grace if timeout is None else min(timeout, self._grace)
+        try:
+            return self._popen.wait(grace)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            return self._popen.wait()
+
+    def terminate(self) -> None:
+        self._popen.terminate()
+
+    def kill(self) -> None:
+        self._popen.kill()
+
+    def dispose(self) -> None:
+        """End the process now if it still runs, and close its pipes."""
+        if self._popen.poll() is None:
+            self._popen.kill()
+        self._popen.wait()
+        for pipe in (self.stdin, self.stdout):
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                pass  # It held what the dead process will not read.
+        self.stderr.close_when_read()
+
+
+class _Tee:
+    """Standard error, listened to while the SDK's thread reads it."""
+
+    def __init__(
+        self, stream: IO[bytes], on_line: Callable[[str], None], on_death: Callable[[], None]
+    ) -> None:
+        self._stream = stream
+        self._on_line = on_line
+        self._on_death = on_death
+        self._reading = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._reading = True
+        try:
+            for line in self._stream:
+                text = line.decode("utf-8", errors="replace").rstrip()
+                self._on_line(text)
+                yield line
+        finally:
+            self._stream.close()
+            self._on_death()
+
+    def read(self) -> bytes:
+        """Read to the end, as the SDK does when a start fails."""
+        return self._stream.read()
+
+    def close_when_read(self) -> None:
+        """Close the stream, by its reader if it has one: that finds its end by itself."""
+        if not self._reading:
+            self._stream.close()
+

@@ -1,0 +1,126 @@
+"""What a supervisor decides: pure functions of state and event."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import TYPE_CHECKING
+
+import tenacity
+
+if TYPE_CHECKING:
+    from tenacity.wait import WaitBaseT
+
+__all__ = ["Backoff", "GiveUp", "Limits", "Renew", "Restart", "RestartAfter", "Strategy", "decide"]
+
+
+class Strategy(enum.Enum):
+    """Whom a supervisor restarts when a child ends in failure."""
+
+    ONE_FOR_ONE = "one_for_one"
+    """The child alone."""
+
+
+class Restart(enum.Enum):
+    """When a child is restarted. A graceful stop is never a reason."""
+
+    PERMANENT = "permanent"
+    """After every failure."""
+
+    TRANSIENT = "transient"
+    """After every failure; as `PERMANENT`, since an agent ends without one only when asked."""
+
+    TEMPORARY = "temporary"
+    """Never."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """How long a supervisor waits before a restart.
+
+    The first restart after a quiet time comes at once: a lone crash is best forgotten
+    soon. Those after it wait as `wait` says.
+    """
+
+    wait: WaitBaseT = dataclasses.field(
+        default_factory=lambda: tenacity.wait_exponential_jitter(initial=0.25, max=30.0, jitter=0.25)
+    )
+    """A tenacity wait, asked with the number of failures in a row, less the first."""
+
+    reset_after: float = 30.0
+    """Seconds without a failure after which the next one counts as the first again."""
+
+    def delay(self, failures: int) -> float:
+        """Return the seconds to wait before the restart after the n-th failure in a row."""
+        if failures <= 1:
+            return 0.0
+        state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+        state.attempt_number = failures - 1
+        return float(self.wait(state)) if callable(self.wait) else 0.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The restart intensity: more restarts than this, and the child is given up."""
+
+    max_restarts: int = 5
+    within: float = 60.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RestartAfter:
+    """Start the child again, after a delay in seconds."""
+
+    delay: float
+    failures: tuple[float, ...]
+    """The times of the failures that count, for the next decision."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Renew:
+    """Start the child again at once; it was no failure of its own."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Declare the child dead."""
+
+    why: str
+
+
+def decide(
+    *,
+    failures: tuple[float, ...],
+    now: float,
+    restart: Restart,
+    limits: Limits,
+    backoff: Backoff,
+) -> RestartAfter | GiveUp:
+    """Decide on a child that failed just now.
+
+    Args:
+        failures: the times of its earlier failures, oldest first, on the clock of `now`.
+        now: the time of this failure.
+        restart: the child's restart type.
+        limits: the restart intensity. A window of `within` seconds holds the failures
+            later than `now - within`.
+        backoff: how long to wait.
+    """
+    if restart is Restart.TEMPORARY:
+        return GiveUp("it is temporary, and is not restarted")
+    recent = (*(time for time in failures if time > now - limits.within), now)
+    if len(recent) > limits.max_restarts:
+        return GiveUp(
+            f"it failed {len(recent)} times within {limits.within:g} s, and {limits.max_restarts}"
+            " restarts are allowed"
+        )
+    return RestartAfter(backoff.delay(_in_a_row(recent, backoff.reset_after)), recent)
+
+
+def _in_a_row(times: tuple[float, ...], reset_after: float) -> int:
+    count = 1
+    for later, earlier in zip(reversed(times), reversed(times[:-1]), strict=False):
+        if later - earlier > reset_after:
+            break
+        count += 1
+    return count
