@@ -1,0 +1,42 @@
+"""SDK configurations that talk to a scripted model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.antigravity import LocalAgentConfig, LocalOpenAIAgentConfig
+from google.antigravity import types as sdk
+from google.antigravity.hooks import policy
+
+__all__ = ["gemini_config", "openai_config"]
+
+
+def openai_config(base_url: str, overrides: dict[str, Any]) -> LocalOpenAIAgentConfig:
+    """Configure an agent for the OpenAI protocol."""
+    settings = {"model": "scripted", "base_url": base_url, **_light(), **overrides}
+    return LocalOpenAIAgentConfig(**settings)
+
+
+def gemini_config(base_url: str, overrides: dict[str, Any]) -> LocalAgentConfig:
+    """Configure an agent for the Gemini protocol."""
+    settings = {"model": "gemini-scripted", "api_key": "test-key", **_light(), **overrides}
+    model = settings["model"]
+    if isinstance(model, str):
+        # The address has to be given with the model: the configuration has no other place.
+        endpoint = sdk.GeminiAPIEndpoint(base_url=base_url, api_key=settings["api_key"])
+        settings["model"] = sdk.ModelTarget(name=model, endpoint=endpoint)
+    return LocalAgentConfig(**settings)
+
+
+def _light() -> dict[str, Any]:
+    """Settings for an agent that starts fast and does nothing but answer."""
+    return {
+        "system_instructions": sdk.CustomSystemInstructions(text="You are a test agent."),
+        "capabilities": sdk.CapabilitiesConfig(
+            enabled_tools=[],
+            enable_subagents=False,
+            agent_behavior=sdk.AgentBehavior.MINIMAL,
+        ),
+        "policies": [policy.allow_all()],
+        "workspaces": [],
+    }
