@@ -70,7 +70,10 @@ def errors(repetitions: Annotated[int, typer.Option(min=1)] = 200) -> None:
     with ScriptedModel() as model, Supervisor.start() as supervisor:
         agents = {
             protocol: supervisor.create_agent(config(), name=protocol)
-            for protocol, config in (("openai", model.openai_config), ("gemini", model.gemini_config))
+            for protocol, config in (
+                ("openai", model.openai_config),
+                ("gemini", model.gemini_config),
+            )
         }
         started = time.perf_counter()
         for number in range(repetitions):
@@ -78,10 +81,14 @@ def errors(repetitions: Annotated[int, typer.Option(min=1)] = 200) -> None:
             status = _STATUSES[number // 2 % len(_STATUSES)]
             _break_once(model, status, number)
             kind = _ask_broken(agents[protocol], status, number, failures)
-            outcomes[f"{protocol} {status} {kind}"] = outcomes.get(f"{protocol} {status} {kind}", 0) + 1
+            outcomes[f"{protocol} {status} {kind}"] = (
+                outcomes.get(f"{protocol} {status} {kind}", 0) + 1
+            )
             for turn in range(3):
                 _expect(agents[protocol], f"healthy-{number}-{turn}", failures)
-    print(f"{repetitions} broken turns, {3 * repetitions} after them, {time.perf_counter() - started:.1f} s")
+    print(
+        f"{repetitions} broken turns, {3 * repetitions} after them, {time.perf_counter() - started:.1f} s"
+    )
     for outcome, count in sorted(outcomes.items()):
         print(f"  {count:4} {outcome}")
     failures.finish()

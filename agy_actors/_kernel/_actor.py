@@ -9,32 +9,38 @@ Guarantees:
 *   What a handler raises, `BaseException` included, reaches its asker and nobody
     else. pykka would stop every actor in the process for a BaseException.
 *   A stop lets all that was put before it end first, then nothing more is handled.
+    Who asks for a stop meanwhile is answered when the actor has ended, too.
+*   An incarnation that has retired, or was forsaken, takes nothing more from the
+    mailbox that it shares with its successor.
 
 All state of an actor is touched on its loop's thread alone, so there is no lock here.
+`forsake` is the exception: it is for a loop that has stopped turning.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import sys
 import threading
+from collections.abc import Coroutine
 from itertools import count
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeGuard, cast
 
 import pykka
+from loguru import logger
 
 from agy_actors._kernel._callers import Frame, StaticCaller, current_caller
 from agy_actors._kernel._future import ReplyFuture
 from agy_actors._kernel._host import current_host
 from agy_actors._kernel._mailbox import Envelope, Mailbox, is_stop
-from agy_actors._kernel._message import takes_turn
+from agy_actors._kernel._message import TURN, Message
 from agy_actors._kernel._ref import AsyncioActorRef
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from pykka._envelope import Envelope as PykkaEnvelope
 
     AnyEnvelope: TypeAlias = PykkaEnvelope[Any]
@@ -47,6 +53,9 @@ _logger = logging.getLogger("pykka")  # The name that users of pykka configure.
 _BATCH = 100
 """Messages taken up before the loop gets to its other work. Arbitrary: long enough to
 spread the cost of a loop cycle, short enough (well below a millisecond) for a stream."""
+
+_FAILURES = (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError)
+"""What code of an actor may raise: all but GeneratorExit, which ends the coroutine itself."""
 
 _thread_numbers = count()
 
@@ -95,10 +104,12 @@ class AsyncioActor(pykka.Actor):
         self._thread_id = 0
         self._in_flight: dict[AnyEnvelope, asyncio.Task[bool]] = {}
         self._turn: AnyEnvelope | None = None
+        self._handling: AnyEnvelope | None = None
         self._turns_open = True
         self._stopping: list[AnyEnvelope] = []
         self._ending: asyncio.Task[None] | None = None
         self._ended = False
+        self._cut_off = False
         self._retired = False
         self._cause: BaseException | None = None
         self._ended_callbacks: list[Any] = []
@@ -137,23 +148,47 @@ class AsyncioActor(pykka.Actor):
     def succeed(self, ref: AsyncioActorRef) -> Self:
         """Take over a predecessor's ref and mailbox, before `begin`."""
         self.actor_urn = ref.actor_urn
-        self.actor_inbox = ref.actor_inbox
+        # Never replaced once it runs, so that pykka's wider type does no harm.
+        self.actor_inbox = ref.actor_inbox  # pyright: ignore[reportIncompatibleVariableOverride]
         self.actor_stopped = ref.actor_stopped
         self._actor_ref = ref
         return self
 
     def begin(self) -> None:
         """Start this incarnation's loop, without registering it anew."""
-        self._start_actor_loop()
+        self._run_on_host()
 
     def retire(self) -> None:
         """End this incarnation and leave ref and mailbox to a successor.
 
         What is being handled goes back to the front of the mailbox, unless answered.
+        An actor that is stopping has no successor: it ends for good instead.
         Call it on the actor's loop.
         """
-        self._retired = True
+        self._retired = not self.actor_inbox.closed
         self._end()
+
+    def forsake(self) -> None:
+        """Leave ref and mailbox to a successor, without the help of this incarnation.
+
+        For an incarnation whose loop hangs; call it on any thread. What hangs the loop
+        is answered with the dead actor's error; other messages that were being handled
+        go back to the front of the mailbox. The thread ends when its loop turns again.
+        """
+        self._retired = not self.actor_inbox.closed
+        self._ended = self._cut_off = True
+        self.actor_inbox.detach()
+        hanging = self._handling
+        if hanging is not None:
+            self._reject([hanging])
+        for envelope in reversed(self._in_flight.copy()):
+            if self._in_flight.pop(envelope, None) is not None:  # The loop may be back.
+                self._give_back(envelope)
+        if not self._retired:
+            self._conclude()
+        if self._thread_id:
+            with contextlib.suppress(RuntimeError):  # The loop is closed: it came to its end.
+                self._loop.call_soon_threadsafe(self._end)
 
     def open_turns(self, *, open: bool) -> None:  # noqa: A002
         """Let turns be taken up, or not. Call it on the actor's loop."""
@@ -162,6 +197,16 @@ class AsyncioActor(pykka.Actor):
             self.actor_inbox.rouse()
 
     def _start_actor_loop(self) -> None:
+        try:
+            self._run_on_host()
+        except BaseException as error:
+            # pykka has registered the actor. It must not stay there, to be stopped by all
+            # and never to answer.
+            self._cause = error
+            self._after_loop()
+            raise
+
+    def _run_on_host(self) -> None:
         self._host.run_actor(
             self._live,
             on_exit=self._after_loop,
@@ -170,103 +215,131 @@ class AsyncioActor(pykka.Actor):
         )
 
     async def _live(self) -> None:
-        self._thread_id = threading.get_ident()
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
+        self._thread_id = threading.get_ident()
         frame = Frame(self.actor_urn, self.caller_name(), in_turn=False, loop_blocked=False)
         current_caller.set(StaticCaller((frame,), self._thread_id))
         try:
-            started = self.on_start()
-            if started is not None:
+            started = None if self._ended else self.on_start()
+            if isinstance(started, Coroutine):
                 await started
-        except Exception:  # noqa: BLE001 (pykka: on_start's failure is logged and ends the actor)
+        except _FAILURES:  # pykka: on_start's failure is logged and ends the actor.
             self._fail()
-        if not self.actor_stopped.is_set() and not self._retired:
+        if not self.actor_stopped.is_set() and not self._ended:
             self.actor_inbox.attach(self._loop, self._drain)
             await self._over.wait()
         await self._wind_up()
 
     async def _wind_up(self) -> None:
-        if self._retired:
-            self.actor_inbox.detach()
+        self._ended = True
+        if not self._retired:
+            self._reject(self.actor_inbox.close(self._make_dead_error, take_stops=True))
         else:
-            self._reject(self.actor_inbox.close(self.dead_error))
+            self.actor_inbox.detach(self._loop)
+        await self._cut_off_handlers()
+        self._settle_in_flight()
+
+    async def _cut_off_handlers(self) -> None:
+        self._cut_off = True
         tasks = list(self._in_flight.values())
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+    def _settle_in_flight(self) -> None:
         left, self._in_flight = self._in_flight, {}
         for envelope in reversed(left):
-            if not (self._retired and self.actor_inbox.put_back(envelope)):
-                self._reject([envelope])
+            self._give_back(envelope)
+
+    def _give_back(self, envelope: AnyEnvelope) -> None:
+        if not (self._retired and self.actor_inbox.put_back(envelope)):
+            self._reject([envelope])
 
     def _after_loop(self) -> None:
+        self._conclude()
+        for callback in self._ended_callbacks:
+            try:
+                callback()
+            except Exception:  # noqa: BLE001 (the others must learn of the end, too)
+                logger.exception("A callback at the end of {} failed", self)
+
+    def _conclude(self) -> None:
         # A crash of the loop itself must not leave anybody waiting.
         if not self._retired:
             if not self.actor_stopped.is_set():
                 pykka.ActorRegistry.unregister(self.actor_ref)
                 self.actor_stopped.set()
-            self._reject([*self.actor_inbox.close(self.dead_error), *self._in_flight])
-        for envelope in self._stopping:
+            self._reject(self.actor_inbox.close(self._make_dead_error))
+            self.actor_inbox.detach()
+        self._settle_in_flight()
+        stopping, self._stopping = self._stopping, []
+        for envelope in stopping:
             _resolve(envelope, None)
-        for callback in self._ended_callbacks:
-            callback()
 
     # Taking up messages.
 
     def _drain(self) -> None:
-        take = self.actor_inbox.take
-        for _ in range(_BATCH):
-            envelope = take(turns=self._turn is None and self._turns_open)
-            if envelope is None:
-                return
-            self._handle(envelope)
-            if self._ended:
-                return
-        self._loop.call_soon(self._drain)
+        take, handle = self.actor_inbox.take, self._handle
+        again = True  # The mailbox sleeps only after it gave nothing: else nobody drains it.
+        try:
+            for _ in range(_BATCH):
+                if self._ended:
+                    again = False
+                    return
+                envelope = take(turns=self._turn is None and self._turns_open)
+                if envelope is None:
+                    again = False
+                    return
+                self._handling = envelope
+                handle(envelope)
+        finally:
+            self._handling = None
+            if again:
+                self._loop.call_soon(self._drain)
 
     def _handle(self, envelope: AnyEnvelope) -> None:
+        # The hottest path there is, so nothing here calls what it can do without.
         message, reply_to = envelope.message, envelope.reply_to
-        if reply_to is not None and _abandoned(reply_to):
+        if type(reply_to) is ReplyFuture and reply_to.cancelled():
             return
-        frames = envelope.frames if type(envelope) is Envelope else ()
-        if isinstance(message, tuple) and is_stop(message):
+        pykkas = isinstance(message, tuple)  # As all of pykka's own messages are.
+        if pykkas and is_stop(message):
             self._begin_stop(envelope)
             return
-        turn = takes_turn(message)
+        turn = isinstance(message, Message) and message.lane is TURN
+        frames = envelope.frames if type(envelope) is Envelope else ()
         if turn or frames:
             self._handle_in_context(envelope, frames, turn=turn)
             return
         try:
-            # Only pykka's own messages, which are tuples, need pykka's look at them.
-            response = (
-                self._handle_receive(message)
-                if isinstance(message, tuple)
-                else self.on_receive(message)
-            )
+            response = self._handle_receive(message) if pykkas else self.on_receive(message)
         except BaseException as error:  # noqa: BLE001 (it belongs to the asker)
             self._answer_error(envelope, error)
             return
-        if asyncio.iscoroutine(response):
+        if response is not None and _is_coroutine(response):
             self._run(envelope, response, None)
+        elif type(reply_to) is ReplyFuture:
+            reply_to.resolve(response)
         elif reply_to is not None:
             _resolve(envelope, response)
 
     def _handle_in_context(
         self, envelope: AnyEnvelope, frames: tuple[Frame, ...], *, turn: bool
     ) -> None:
-        if turn:
-            self.on_taken(envelope)
-        frame = Frame(self.actor_urn, self.caller_name(), in_turn=turn, loop_blocked=False)
         context = contextvars.copy_context()
-        context.run(current_caller.set, StaticCaller((*frames, frame), self._thread_id))
         try:
+            if turn:
+                self.on_taken(envelope)
+            frame = Frame(self.actor_urn, self.caller_name(), in_turn=turn, loop_blocked=False)
+            caller = _HandlingCaller(self, envelope, frames, frame)
+            context.run(current_caller.set, caller)
             response = context.run(self._handle_receive, envelope.message)
         except BaseException as error:  # noqa: BLE001 (it belongs to the asker)
             self._answer_error(envelope, error)
             return
-        if asyncio.iscoroutine(response):
+        if _is_coroutine(response):
             if turn:
                 self._turn = envelope
             self._run(envelope, response, context)
@@ -290,8 +363,8 @@ class AsyncioActor(pykka.Actor):
         try:
             response = await handler
         except asyncio.CancelledError as error:
-            if self._ended:
-                return False  # `_wind_up` settles it.
+            if self._cut_off:
+                return False  # `_settle_in_flight` will.
             if not _is_abandoned(envelope):
                 self._answer_error(envelope, error)
         except BaseException as error:  # noqa: BLE001 (it belongs to the asker)
@@ -306,9 +379,12 @@ class AsyncioActor(pykka.Actor):
         # A callback and no `finally`: a task that is cancelled before its first step
         # runs no line of its coroutine, and it too must give the turn back.
         handler.close()
-        settled = not task.cancelled() and task.result()
-        if settled or not self._ended:
+        settled = not task.cancelled() and (task.exception() is not None or task.result())
+        if settled or not self._cut_off:
             self._in_flight.pop(envelope, None)
+            if not settled:
+                # Cancelled before its first step, so nobody else has answered.
+                self._reject([envelope])
         if self._turn is envelope:
             self._turn = None
             self.actor_inbox.rouse()
@@ -334,21 +410,28 @@ class AsyncioActor(pykka.Actor):
             self._handle_failure(*exc_info)
             try:
                 self.on_failure(*exc_info)
-            except Exception:  # noqa: BLE001 (pykka: logged)
+            except _FAILURES:  # pykka: logged.
                 self._handle_failure(*sys.exc_info())
-        else:
+            self._end()
+        elif self._ending is None:
             # pykka's words, which people grep for; here "all" is this one.
             _logger.debug("%r in %s. Stopping all actors.", error, self)
-            self._ending = self._loop.create_task(self._finish_stop(self._stop_hooks()))
-            return
-        self._end()
+            self._reject(self.actor_inbox.close(self._make_dead_error, take_stops=True))
+            self._ending = self._loop.create_task(self._stop_at_once())
 
     def _reject(self, envelopes: list[AnyEnvelope]) -> None:
         for envelope in envelopes:
             if is_stop(envelope.message):
                 self._stopping.append(envelope)
             elif envelope.reply_to is not None:
-                _fail(envelope, self.dead_error())
+                _fail(envelope, self._make_dead_error())
+
+    def _make_dead_error(self) -> Exception:
+        try:
+            return self.dead_error()
+        except Exception:  # noqa: BLE001 (a subclass's mistake must not leave an ask unanswered)
+            logger.exception("The dead_error of {} failed", self)
+            return AsyncioActor.dead_error(self)
 
     # Ending.
 
@@ -359,35 +442,51 @@ class AsyncioActor(pykka.Actor):
 
     def _begin_stop(self, envelope: AnyEnvelope) -> None:
         self._stopping.append(envelope)
-        self._reject(self.actor_inbox.close(self.dead_error, keep_turns=True))
-        if not self._in_flight and not self.actor_inbox.turns_waiting:
-            stopped = self._stop_hooks()
-            if stopped is None:
-                self._end()
-                return
-            self._ending = self._loop.create_task(self._finish_stop(stopped))
-        else:
+        if self._ending is not None:
+            return
+        self._reject(
+            self.actor_inbox.close(self._make_dead_error, keep_turns=True, take_stops=True)
+        )
+        if self._in_flight or self.actor_inbox.turns_waiting:
             self._ending = self._loop.create_task(self._drain_and_stop())
+            return
+        stopped = self._stop_hooks()
+        if stopped is None:
+            self._end()
+        else:
+            self._ending = self._loop.create_task(self._finish_stop(stopped))
 
     async def _drain_and_stop(self) -> None:
         deadline = None if self.stop_grace is None else self._loop.time() + self.stop_grace
-        while self._in_flight or (self._turns_open and self.actor_inbox.turns_waiting):
-            left = None if deadline is None else deadline - self._loop.time()
-            if left is not None and left <= 0:
-                break
-            if self._in_flight:
-                await asyncio.wait(self._in_flight.values(), timeout=left)
-            else:
-                await asyncio.sleep(0)  # A turn is about to be taken up.
-        await self._finish_stop(self._stop_hooks())
+        try:
+            while self._in_flight or (self._turns_open and self.actor_inbox.turns_waiting):
+                left = None if deadline is None else deadline - self._loop.time()
+                if left is not None and left <= 0:
+                    break
+                if self._in_flight:
+                    await asyncio.wait(self._in_flight.values(), timeout=left)
+                else:
+                    await asyncio.sleep(0)  # A turn is about to be taken up.
+            self._reject(self.actor_inbox.close(self._make_dead_error, take_stops=True))
+        finally:
+            await self._stop_at_once()
 
-    async def _finish_stop(self, stopped: Coroutine[Any, Any, None] | None) -> None:
-        if stopped is not None:
-            try:
+    async def _stop_at_once(self) -> None:
+        try:
+            await self._cut_off_handlers()  # `on_stop` comes after them.
+        finally:
+            await self._finish_stop()
+
+    async def _finish_stop(self, stopped: Coroutine[Any, Any, None] | None = None) -> None:
+        try:
+            if stopped is None:
+                stopped = self._stop_hooks()
+            if stopped is not None:
                 await stopped
-            except Exception:  # noqa: BLE001 (pykka: on_stop's failure is logged)
-                self._handle_failure(*sys.exc_info())
-        self._end()
+        except _FAILURES:  # pykka: on_stop's failure is logged.
+            self._handle_failure(*sys.exc_info())
+        finally:
+            self._end()
 
     def _stop_hooks(self) -> Coroutine[Any, Any, None] | None:
         if self.actor_stopped.is_set():
@@ -397,15 +496,49 @@ class AsyncioActor(pykka.Actor):
         _logger.debug("Stopped %s", self)
         try:
             stopped = self.on_stop()
-        except Exception:  # noqa: BLE001 (pykka: on_stop's failure is logged)
+        except _FAILURES:  # pykka: on_stop's failure is logged.
             self._handle_failure(*sys.exc_info())
             return None
-        else:
-            return stopped
+        return stopped if isinstance(stopped, Coroutine) else None
 
     def _end(self) -> None:
         self._ended = True
         self._over.set()
+
+
+class _HandlingCaller:
+    """The caller in whose context a message is handled, for as long as it is handled.
+
+    Tasks that a handler leaves behind keep its context. By then nobody waits for it.
+    """
+
+    __slots__ = ("_actor", "_envelope", "_frame", "_waiting", "thread_id")
+
+    def __init__(
+        self, actor: AsyncioActor, envelope: AnyEnvelope, waiting: tuple[Frame, ...], frame: Frame
+    ) -> None:
+        self._actor = actor
+        self._envelope = envelope
+        self._waiting = waiting
+        self._frame = frame
+        self.thread_id = actor._thread_id  # noqa: SLF001 (one concept in two classes)
+
+    def frames(self) -> tuple[Frame, ...]:
+        reply_to = self._envelope.reply_to
+        waited_for = isinstance(reply_to, ReplyFuture) and not reply_to.done()
+        frame = self._frame
+        actor = self._actor
+        if frame.in_turn and self._envelope not in (actor._turn, actor._handling):  # noqa: SLF001 (see above)
+            frame = frame._replace(in_turn=False)
+        return (*self._waiting, frame) if waited_for else (frame,)
+
+
+def _is_coroutine(response: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
+    # Not `asyncio.iscoroutine`: on Python 3.11 that takes generators for coroutines.
+    # What most handlers return has no `__await__`, and is spared the abstract class.
+    return type(response) is CoroutineType or (
+        hasattr(response, "__await__") and isinstance(response, Coroutine)
+    )
 
 
 def _abandoned(reply_to: pykka.Future[Any]) -> bool:

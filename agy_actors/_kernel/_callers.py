@@ -4,7 +4,8 @@ An actor that blocks on an ask is named in a `Frame`; the ask carries the frames
 all that wait for it. An actor named there cannot answer
 
 *   anything, while its own loop is the thread that blocks, nor
-*   another turn, while one of its turns waits: turns run one at a time.
+*   another turn, while one of its turns waits: turns run one at a time, nor
+*   a stop, while one of its turns waits, unless `stop_grace` cuts that off.
 
 It can answer a query from a tool of its own turn: that runs on its free loop.
 
@@ -17,6 +18,8 @@ from __future__ import annotations
 import contextvars
 import threading
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage] # no public name
 
 from agy_actors._kernel._errors import DeadlockError
 from agy_actors._kernel._message import takes_turn
@@ -77,12 +80,16 @@ def chain_to(target: AsyncioActorRef, message: object, caller: Caller) -> tuple[
     frames = caller.frames()
     if frames and threading.get_ident() == caller.thread_id:
         frames = (*frames[:-1], frames[-1]._replace(loop_blocked=True))
-    turn = takes_turn(message)
+    stop = isinstance(message, _ActorStop)
+    after_turn = target.actor_class.stop_grace is None if stop else takes_turn(message)
     for position, frame in enumerate(frames):
-        if frame.urn == target.actor_urn and (frame.loop_blocked or (turn and frame.in_turn)):
+        if frame.urn != target.actor_urn:
+            continue
+        if frame.loop_blocked or (after_turn and frame.in_turn):
             chain = " -> ".join([*(frame.name for frame in frames[position:]), frame.name])
+            what = "stop" if stop else type(message).__name__
             raise DeadlockError(
-                f"asking {frame.name} for {type(message).__name__} can never be answered: it is"
+                f"asking {frame.name} for {what} can never be answered: it is"
                 f" waiting for this very code ({chain}); ask with block=False and do not wait for"
                 " the reply here, or tell it"
             )

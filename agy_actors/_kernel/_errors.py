@@ -16,7 +16,7 @@ class AgyActorsError(Exception):
     """Whether the same request may succeed when made again, unchanged."""
 
 
-class MailboxFull(AgyActorsError):  # noqa: N818 (a fixed public name, after queue.Full)
+class MailboxFull(AgyActorsError):
     """Raised in the sender when an actor's turn lane is at its capacity."""
 
     retryable = True
@@ -26,7 +26,7 @@ class DeadlockError(AgyActorsError):
     """Raised in the asker when the actor it asks is waiting for the asker."""
 
 
-class AskTimeout(AgyActorsError, pykka.Timeout, TimeoutError):  # noqa: N818 (after pykka.Timeout)
+class AskTimeout(AgyActorsError, pykka.Timeout, TimeoutError):
     """Raised when a reply did not come within the time its asker gave it."""
 
     retryable = True

@@ -38,6 +38,9 @@ __all__ = ["ReplyFuture", "as_completed"]
 
 T = TypeVar("T")
 
+_RLock = type(threading.RLock())
+"""What `threading.RLock` makes: that is a function, which takes as long again."""
+
 _PENDING, _VALUE, _ERROR, _CANCELLED = range(4)
 _STATE_NAMES = ("pending", "done", "failed", "cancelled")
 
@@ -64,7 +67,7 @@ class ReplyFuture(pykka.Future[T]):
     def __init__(self) -> None:
         # Not pykka's __init__, which makes an object for a hook's result, for each reply.
         # A reply is made for every ask: what most never set is set on the class.
-        self._lock = threading.RLock()
+        self._lock = _RLock()
 
     def __repr__(self) -> str:
         return f"<ReplyFuture {_STATE_NAMES[self._state]}{self._what()}>"
@@ -231,23 +234,27 @@ class ReplyFuture(pykka.Future[T]):
                 return False  # Only the hook may resolve it, or a cancellation.
             self._result = result
             self._state = state  # Last: it is read without the lock.
-        if self._gates is not None or self._callbacks is not None:
-            self._tell_all()
-        return True
-
-    def _tell_all(self) -> None:
-        gates, self._gates = self._gates, None
+            gates, callbacks = self._gates, self._callbacks
+            if gates is None and callbacks is None:
+                return True
+            # Taken under the lock: nobody removes from a list that is being walked.
+            self._gates = self._callbacks = None
         for gate in gates or ():
             gate.release()
-        callbacks, self._callbacks = self._callbacks, None
-        for callback in callbacks or ():
-            self._call(callback)
+        self._call(*(callbacks or ()))
+        return True
 
-    def _call(self, callback: Callable[[Any], object]) -> None:
-        try:
-            callback(self)
-        except Exception:  # noqa: BLE001 (whoever resolves the future is not to blame)
-            logger.exception("A callback of {} failed", self)
+    def _call(self, *callbacks: Callable[[Any], object]) -> None:
+        interrupt: KeyboardInterrupt | None = None
+        for callback in callbacks:
+            try:
+                callback(self)
+            except BaseException as error:  # noqa: BLE001 (the resolver is not to blame)
+                logger.exception("A callback of {} failed", self)
+                if isinstance(error, KeyboardInterrupt) and _on_main_thread():
+                    interrupt = error  # Ctrl-C is no fault of the callback. First the others.
+        if interrupt is not None:
+            raise interrupt
 
     def _wait(self, timeout: float | None) -> bool:
         if timeout is not None and timeout <= 0:
@@ -302,6 +309,10 @@ class ReplyFuture(pykka.Future[T]):
             if self._state == _PENDING:
                 self._finish(_VALUE, hook(timeout), by_hook=True)
         return self._outcome()
+
+
+def _on_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def as_completed(

@@ -105,25 +105,34 @@ def _run_to_end(
 ) -> None:
     asyncio.set_event_loop(loop)
     try:
-        task = loop.create_task(main())
-        while True:
-            try:
-                loop.run_until_complete(task)
-            except (SystemExit, KeyboardInterrupt) as error:
-                # asyncio lets these two escape from any task on the loop. They end
-                # the task that raised them; its actor and all others go on.
-                if task.done():
-                    break
-                logger.warning("Contained {!r} raised by a task of an actor", error)
-            else:
-                break
+        _run_contained(loop, loop.create_task(main()))
     finally:
-        _cancel_leftovers(loop)
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        asyncio.set_event_loop(None)
-        # Does not wait for the loop's worker threads, as `asyncio.run` would: a tool
-        # that never returns keeps its own thread, and not the actor's.
-        loop.close()
+        try:
+            _cancel_leftovers(loop)
+            _run_contained(loop, loop.create_task(loop.shutdown_asyncgens()))
+        finally:
+            asyncio.set_event_loop(None)
+            # Does not wait for the loop's worker threads, as `asyncio.run` would: a tool
+            # that never returns keeps its own thread, and not the actor's.
+            loop.close()
+
+
+def _run_contained(loop: asyncio.AbstractEventLoop, until: asyncio.Future[Any]) -> None:
+    """Run the loop until a future is done, whatever the tasks on the loop raise."""
+    while True:
+        try:
+            loop.run_until_complete(until)
+        except (SystemExit, KeyboardInterrupt) as error:
+            # asyncio lets these two escape from any task on the loop. They end the task
+            # that raised them; its actor and all others go on.
+            logger.warning("Contained {!r} raised by a task of an actor", error)
+            if until.done():
+                return
+        except asyncio.CancelledError:
+            logger.warning("The main task of an actor was cancelled: the actor ends")
+            return
+        else:
+            return
 
 
 def _cancel_leftovers(loop: asyncio.AbstractEventLoop) -> None:
@@ -132,7 +141,11 @@ def _cancel_leftovers(loop: asyncio.AbstractEventLoop) -> None:
         return
     for task in leftovers:
         task.cancel()
-    loop.run_until_complete(asyncio.gather(*leftovers, return_exceptions=True))
+    _run_contained(loop, loop.create_task(_wait_for(leftovers)))
     for task in leftovers:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.opt(exception=error).warning("A task ended with an error while its actor ended")
+
+
+async def _wait_for(tasks: set[asyncio.Task[Any]]) -> None:
+    await asyncio.wait(tasks)

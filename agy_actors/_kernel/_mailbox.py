@@ -17,6 +17,7 @@ Guarantees, each with the assumption it needs:
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import threading
 from collections import deque
@@ -26,7 +27,8 @@ from pykka._envelope import Envelope as AnyEnvelope
 from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage] # no public name
 
 from agy_actors._kernel._errors import MailboxFull
-from agy_actors._kernel._message import takes_turn
+from agy_actors._kernel._future import ReplyFuture
+from agy_actors._kernel._message import TURN, Message, takes_turn
 
 if TYPE_CHECKING:
     import asyncio
@@ -83,8 +85,10 @@ class Mailbox:
         self._turns: deque[AnyEnvelope[Any]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain: Callable[[], None] | None = None
+        self._context: contextvars.Context | None = None
         self._asleep = False
         self._closed: Callable[[], Exception] | None = None
+        self._takes_stops = True
 
     def __len__(self) -> int:
         return len(self._control) + len(self._turns)
@@ -113,24 +117,29 @@ class Mailbox:
             MailboxFull: the turn lane is at its capacity.
             Exception: the error that the mailbox was closed with.
         """
-        turn = takes_turn(envelope.message)
+        message = envelope.message
+        turn = isinstance(message, Message) and message.lane is TURN  # `takes_turn`, inlined.
         with self._lock:
-            if self._closed is not None:
-                raise self._closed()
-            if turn:
-                if len(self._turns) >= self.capacity:
+            closed = self._closed
+            if closed is None or (self._takes_stops and is_stop(message)):
+                if not turn:
+                    self._control.append(envelope)
+                elif len(self._turns) < self.capacity or self._forget_abandoned():
+                    self._turns.append(envelope)
+                else:
                     raise MailboxFull(
                         f"{self.owner} has {len(self._turns)} messages waiting, as many as its"
                         " mailbox holds; wait for some of them, or ask another actor"
                     )
-                self._turns.append(envelope)
+                if not self._asleep:
+                    return
+                self._asleep = False
+                closed, loop, drain, context = None, self._loop, self._drain, self._context
             else:
-                self._control.append(envelope)
-            if not self._asleep:
-                return
-            self._asleep = False
-            loop, drain = self._loop, self._drain
-        _wake(loop, drain)
+                loop = drain = context = None
+        if closed is not None:
+            raise closed()  # Outside the lock: it is the actor's own code.
+        _wake(loop, drain, context)
 
     def get(self) -> AnyEnvelope[Any]:
         """Take the next message, of either lane, without waiting.
@@ -165,27 +174,39 @@ class Mailbox:
             return None
 
     def attach(self, loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:
-        """Have `drain` called on `loop` now, and whenever a put ends a sleep."""
-        with self._lock:
-            self._loop, self._drain = loop, drain
-            self._asleep = False
-        loop.call_soon(drain)
+        """Have `drain` called on `loop` now, and whenever a put ends a sleep.
 
-    def detach(self) -> None:
-        """Keep what comes until a successor attaches."""
+        It is called in (a copy of) this call's context, never in that of a sender: else
+        an actor would take itself for whoever woke it.
+        """
+        context = contextvars.copy_context()
         with self._lock:
-            self._loop = self._drain = None
+            self._loop, self._drain, self._context = loop, drain, context
             self._asleep = False
+        loop.call_soon(drain, context=context)
+
+    def detach(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Keep what comes until a successor attaches.
+
+        Args:
+            loop: the loop to detach from; nothing happens if another has attached since.
+        """
+        with self._lock:
+            if loop is None or loop is self._loop:
+                self._loop = self._drain = self._context = None
+                self._asleep = False
 
     def rouse(self) -> None:
-        """Drain again, from the actor's own loop: a turn may be taken now."""
+        """Drain again: a turn may be taken now.
+
+        For any thread: a hung incarnation that comes back may do it to its successor.
+        """
         with self._lock:
             if not self._asleep:
                 return
             self._asleep = False
-            loop, drain = self._loop, self._drain
-        if loop is not None and drain is not None:
-            loop.call_soon(drain)
+            loop, drain, context = self._loop, self._drain, self._context
+        _wake(loop, drain, context)
 
     def put_back(self, envelope: AnyEnvelope[Any]) -> bool:
         """Return a taken message to the front of its lane, over its capacity if need be.
@@ -201,14 +222,27 @@ class Mailbox:
         self.rouse()
         return True
 
+    def _forget_abandoned(self) -> bool:
+        """Make room in the turn lane: nobody waits for what was abandoned."""
+        waiting = [envelope for envelope in self._turns if not _is_abandoned(envelope)]
+        self._turns.clear()
+        self._turns.extend(waiting)
+        return len(waiting) < self.capacity
+
     def close(
-        self, error: Callable[[], Exception], *, keep_turns: bool = False
+        self,
+        error: Callable[[], Exception],
+        *,
+        keep_turns: bool = False,
+        take_stops: bool = False,
     ) -> list[AnyEnvelope[Any]]:
         """Refuse every put from now on, and hand over what was still waiting.
 
         Args:
             error: makes the error that a later put raises.
             keep_turns: leave waiting turns in their lane, to be taken yet.
+            take_stops: go on taking requests to stop, until the next close without it:
+                who asks for the end while the actor ends is told when it has ended.
 
         Returns:
             The messages that nobody will take, oldest first within each lane.
@@ -216,6 +250,7 @@ class Mailbox:
         with self._lock:
             if self._closed is None:
                 self._closed = error
+            self._takes_stops = take_stops
             left = [*self._control, *(() if keep_turns else self._turns)]
             self._control.clear()
             if not keep_turns:
@@ -223,16 +258,25 @@ class Mailbox:
             return left
 
 
+def _is_abandoned(envelope: AnyEnvelope[Any]) -> bool:
+    reply_to = envelope.reply_to
+    return isinstance(reply_to, ReplyFuture) and reply_to.cancelled()
+
+
 def is_stop(message: object) -> bool:
     """Tell whether a message is pykka's request to stop."""
     return isinstance(message, _ActorStop)
 
 
-def _wake(loop: asyncio.AbstractEventLoop | None, drain: Callable[[], None] | None) -> None:
+def _wake(
+    loop: asyncio.AbstractEventLoop | None,
+    drain: Callable[[], None] | None,
+    context: contextvars.Context | None,
+) -> None:
     if loop is None or drain is None:
         return
     try:
-        loop.call_soon_threadsafe(drain)
+        loop.call_soon_threadsafe(drain, context=context)
     except RuntimeError:
         # The loop was closed since the lock was left. An actor closes or detaches its
         # mailbox before its loop, so the message was answered or waits for a successor.

@@ -43,7 +43,7 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
 
     # pykka's overloads, told apart by the type of the reply.
     @overload  # type: ignore[override]
-    def ask(  # pyright: ignore[reportIncompatibleMethodOverride]
+    def ask(
         self, message: Message[R], *, block: Literal[True] = True, timeout: float | None = None
     ) -> R: ...
 
@@ -60,7 +60,10 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
     @overload
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any: ...
 
-    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+    # Our overloads, by the type of the message, come before pykka's, by `block`.
+    def ask(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, message: Any, *, block: bool = True, timeout: float | None = None
+    ) -> Any:
         """Send a message and wait for its reply, or for nothing but the future of it.
 
         Args:
@@ -133,7 +136,10 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
 
         Raises:
             AskTimeout: it did not end in time.
+            DeadlockError: the actor waits for the code that waits here for its end.
         """
+        if block and (caller := current_caller.get()) is not None:
+            chain_to(self, _ActorStop(), caller)
         ended: ReplyFuture[Any] = ReplyFuture()
         was_alive: ReplyFuture[bool] = ReplyFuture()
         was_alive.about = (_ActorStop(), self)
