@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeGuard, cas
 
 import pykka
 from loguru import logger
+from pykka._envelope import Envelope as PykkaEnvelope
 
 from agy_actors._kernel._callers import Frame, StaticCaller, current_caller
 from agy_actors._kernel._future import ReplyFuture
@@ -41,8 +42,6 @@ from agy_actors._kernel._message import TURN, Message
 from agy_actors._kernel._ref import AsyncioActorRef
 
 if TYPE_CHECKING:
-    from pykka._envelope import Envelope as PykkaEnvelope
-
     AnyEnvelope: TypeAlias = PykkaEnvelope[Any]
 
 
@@ -281,19 +280,25 @@ class AsyncioActor(pykka.Actor):
     # Taking up messages.
 
     def _drain(self) -> None:
-        take, handle = self.actor_inbox.take, self._handle
+        take, handle, control = self.actor_inbox.take, self._handle, self.actor_inbox.control
         again = True  # The mailbox sleeps only after it gave nothing: else nobody drains it.
         try:
             for _ in range(_BATCH):
                 if self._ended:
                     again = False
                     return
-                envelope = take(turns=self._turn is None and self._turns_open)
-                if envelope is None:
-                    again = False
-                    return
-                self._handling = envelope
-                handle(envelope)
+                if control:
+                    item = control.popleft()  # As `take` would.
+                else:
+                    item = take(turns=self._turn is None and self._turns_open)
+                    if item is None:
+                        again = False
+                        return
+                if type(item) is Envelope or isinstance(item, PykkaEnvelope):
+                    self._handling = item
+                    handle(item)
+                else:
+                    self._handle_told(item)
         finally:
             self._handling = None
             if again:
@@ -318,12 +323,22 @@ class AsyncioActor(pykka.Actor):
         except BaseException as error:  # noqa: BLE001 (it belongs to the asker)
             self._answer_error(envelope, error)
             return
-        if response is not None and _is_coroutine(response):
+        if hasattr(response, "__await__") and _is_coroutine(response):
             self._run(envelope, response, None)
         elif type(reply_to) is ReplyFuture:
             reply_to.resolve(response)
         elif reply_to is not None:
             _resolve(envelope, response)
+
+    def _handle_told(self, message: object) -> None:
+        """Handle a bare message: nobody waits for it, and it is no turn."""
+        try:
+            response = self.on_receive(message)
+        except BaseException as error:  # noqa: BLE001 (it is the actor's failure, and nobody else's)
+            self._answer_error(Envelope(message), error)
+            return
+        if hasattr(response, "__await__") and _is_coroutine(response):
+            self._run(Envelope(message), response, None)
 
     def _handle_in_context(
         self, envelope: AnyEnvelope, frames: tuple[Frame, ...], *, turn: bool
@@ -535,10 +550,7 @@ class _HandlingCaller:
 
 def _is_coroutine(response: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
     # Not `asyncio.iscoroutine`: on Python 3.11 that takes generators for coroutines.
-    # What most handlers return has no `__await__`, and is spared the abstract class.
-    return type(response) is CoroutineType or (
-        hasattr(response, "__await__") and isinstance(response, Coroutine)
-    )
+    return type(response) is CoroutineType or isinstance(response, Coroutine)
 
 
 def _abandoned(reply_to: pykka.Future[Any]) -> bool:

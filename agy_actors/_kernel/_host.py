@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from loguru import logger
 
+from agy_actors._kernel._loop import new_event_loop
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
@@ -65,7 +67,7 @@ class ThreadHost:
     ) -> None:
         """Start a thread that runs `main()` to its end. See `Host.run_actor`."""
         # Made here, so that a lack of descriptors or threads is the starter's to see.
-        loop = asyncio.new_event_loop()
+        loop = new_event_loop()
 
         def run() -> None:
             _host.set(self)

@@ -81,7 +81,9 @@ class Mailbox:
         self.capacity = capacity
         self.owner = "an actor"
         self._lock = threading.RLock()
-        self._control: deque[AnyEnvelope[Any]] = deque()
+        # Its one consumer may pop from it. It holds envelopes, and bare messages that
+        # nobody waits for: a tell is the most frequent thing there is.
+        self.control: deque[Any] = deque()
         self._turns: deque[AnyEnvelope[Any]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain: Callable[[], None] | None = None
@@ -91,12 +93,12 @@ class Mailbox:
         self._takes_stops = True
 
     def __len__(self) -> int:
-        return len(self._control) + len(self._turns)
+        return len(self.control) + len(self._turns)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
         return (
-            f"<Mailbox of {self.owner}: {state}, {len(self._control)} control,"
+            f"<Mailbox of {self.owner}: {state}, {len(self.control)} control,"
             f" {len(self._turns)} of {self.capacity} turns>"
         )
 
@@ -123,7 +125,7 @@ class Mailbox:
             closed = self._closed
             if closed is None or (self._takes_stops and is_stop(message)):
                 if not turn:
-                    self._control.append(envelope)
+                    self.control.append(envelope)
                 elif len(self._turns) < self.capacity or self._forget_abandoned():
                     self._turns.append(envelope)
                 else:
@@ -141,6 +143,27 @@ class Mailbox:
             raise closed()  # Outside the lock: it is the actor's own code.
         _wake(loop, drain, context)
 
+    def post(self, message: object, /) -> None:
+        """Append a control message that nobody waits for: `put`, but for the envelope.
+
+        Args:
+            message: anything but a turn, an envelope, or one of pykka's own messages.
+
+        Raises:
+            Exception: the error that the mailbox was closed with.
+        """
+        with self._lock:
+            closed = self._closed
+            if closed is None:
+                self.control.append(message)
+                if not self._asleep:
+                    return
+                self._asleep = False
+            loop, drain, context = self._loop, self._drain, self._context
+        if closed is not None:
+            raise closed()  # Outside the lock: it is the actor's own code.
+        _wake(loop, drain, context)
+
     def get(self) -> AnyEnvelope[Any]:
         """Take the next message, of either lane, without waiting.
 
@@ -148,26 +171,26 @@ class Mailbox:
             queue.Empty: there is none.
         """
         with self._lock:
-            for lane in (self._control, self._turns):
+            for lane in (self.control, self._turns):
                 if lane:
-                    return lane.popleft()
+                    return _in_envelope(lane.popleft())
         raise queue.Empty
 
     def empty(self) -> bool:
         """Return whether no message waits in either lane."""
-        return not self._control and not self._turns
+        return not self.control and not self._turns
 
-    def take(self, *, turns: bool) -> AnyEnvelope[Any] | None:
-        """Take the next message; `None` puts the mailbox to sleep until the next put.
+    def take(self, *, turns: bool) -> Any:
+        """Take the next envelope or bare message, or `None`: then the mailbox sleeps.
 
         Args:
             turns: whether a turn may be taken too, if no control message waits.
         """
-        if self._control:  # The one consumer is here: what is there stays there.
-            return self._control.popleft()
+        if self.control:  # The one consumer is here: what is there stays there.
+            return self.control.popleft()
         with self._lock:
-            if self._control:
-                return self._control.popleft()
+            if self.control:
+                return self.control.popleft()
             if turns and self._turns:
                 return self._turns.popleft()
             self._asleep = True
@@ -218,7 +241,7 @@ class Mailbox:
         with self._lock:
             if self._closed is not None:
                 return False
-            (self._turns if turn else self._control).appendleft(envelope)
+            (self._turns if turn else self.control).appendleft(envelope)
         self.rouse()
         return True
 
@@ -251,11 +274,15 @@ class Mailbox:
             if self._closed is None:
                 self._closed = error
             self._takes_stops = take_stops
-            left = [*self._control, *(() if keep_turns else self._turns)]
-            self._control.clear()
+            left = [*map(_in_envelope, self.control), *(() if keep_turns else self._turns)]
+            self.control.clear()
             if not keep_turns:
                 self._turns.clear()
             return left
+
+
+def _in_envelope(item: Any) -> AnyEnvelope[Any]:
+    return item if isinstance(item, AnyEnvelope) else Envelope(item)
 
 
 def _is_abandoned(envelope: AnyEnvelope[Any]) -> bool:

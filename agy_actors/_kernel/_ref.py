@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pykka
+from pykka._envelope import Envelope as PykkaEnvelope
 from pykka.messages import _ActorStop
 
 from agy_actors._kernel._callers import chain_to, current_caller
 from agy_actors._kernel._errors import AskTimeout
 from agy_actors._kernel._future import ReplyFuture
 from agy_actors._kernel._mailbox import Envelope
+from agy_actors._kernel._message import takes_turn
 
 if TYPE_CHECKING:
     from agy_actors._kernel._callers import Frame
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["AsyncioActorRef"]
 
 R = TypeVar("R")
+
+_NEED_ENVELOPES = (tuple, PykkaEnvelope, type(None))
+"""What is not put into a mailbox bare: pykka's own messages are tuples; an envelope would
+be taken for the one around a message, and `None` for the lack of one."""
 
 
 class AsyncioActorRef(pykka.ActorRef[Any]):
@@ -39,7 +45,10 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
             pykka.ActorDeadError: the actor has ended.
             MailboxFull: the message takes the turn lane, which is at its capacity.
         """
-        self.actor_inbox.put(Envelope(message))
+        if isinstance(message, _NEED_ENVELOPES) or takes_turn(message):
+            self.actor_inbox.put(Envelope(message))
+        else:
+            self.actor_inbox.post(message)
 
     # pykka's overloads, told apart by the type of the reply.
     @overload  # type: ignore[override]

@@ -7,7 +7,7 @@ import pykka
 import pytest
 from _actors import PATIENCE, Do, Doer
 
-from agy_actors._kernel import ThreadHost, current_host, use_host
+from agy_actors._kernel import ThreadHost, _host, current_host, use_host
 
 
 class NoThreads(ThreadHost):
@@ -84,7 +84,7 @@ def test_an_actor_that_cannot_start_is_not_left_in_the_registry() -> None:
 
 def test_a_lack_of_threads_leaves_no_loop_open(monkeypatch: pytest.MonkeyPatch) -> None:
     loops: list[asyncio.AbstractEventLoop] = []
-    make = asyncio.new_event_loop
+    make = _host.new_event_loop
 
     def make_and_note() -> asyncio.AbstractEventLoop:
         loops.append(make())
@@ -93,7 +93,7 @@ def test_a_lack_of_threads_leaves_no_loop_open(monkeypatch: pytest.MonkeyPatch) 
     def fail(_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(asyncio, "new_event_loop", make_and_note)
+    monkeypatch.setattr(_host, "new_event_loop", make_and_note)
     monkeypatch.setattr(threading.Thread, "start", fail)
     with pytest.raises(RuntimeError):
         Doer.start()
