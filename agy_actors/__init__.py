@@ -1,10 +1,10 @@
 """Supervised LLM agents on threads: an actor runtime for Google's Antigravity SDK.
 
-    from agy_actors import Chat, Supervisor
+from agy_actors import Chat, Supervisor
 
-    with Supervisor.start() as supervisor:
-        poet = supervisor.create_agent(config, name="poet")
-        print(poet.ask(Chat("Write a haiku about rain")).text)
+with Supervisor.start() as supervisor:
+poet = supervisor.create_agent(config, name="poet")
+print(poet.ask(Chat("Write a haiku about rain")).text)
 """
 
 from agy_actors._agent import (

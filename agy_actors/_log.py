@@ -18,6 +18,8 @@ __all__ = ["carry_over_logging", "hush_sdk"]
 
 logger.disable("agy_actors")
 
+_AGENT_THREADS = "AgentActor-"
+_READER_THREADS = "agy_actors-"
 _SDK = "/google/antigravity/"
 _LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 
@@ -64,17 +66,22 @@ class _Hush(logging.Filter):
     carry_from: int | None = None
 
     def filter(self, record: logging.LogRecord) -> bool:
-        ours = (
-            _SDK in record.pathname.replace("\\", "/")
-            and (record.threadName or "").startswith(("AgentActor", "harness-stderr", "asyncio_"))
-            and threading.current_thread() is not threading.main_thread()
-        )
+        ours = _SDK in record.pathname.replace("\\", "/") and _in_agent()
         if ours and self.carry_from is not None and record.levelno >= self.carry_from:
             _forward(record, "google.antigravity")
         return not ours
 
 
 _hush = _Hush()
+
+
+def _in_agent() -> bool:
+    """Tell whether this thread works for one of our agents: its loop's, or its reader's.
+
+    Both are known by their names alone. The context is no help: other actors have it too,
+    and what they do with the SDK is theirs.
+    """
+    return threading.current_thread().name.startswith((_AGENT_THREADS, _READER_THREADS))
 
 
 def _forward(record: logging.LogRecord, origin: str) -> None:

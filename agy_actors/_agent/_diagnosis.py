@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from google.antigravity.types import ToolCall
 
-__all__ = ["ModelFailure", "diagnose", "model_error", "redact"]
+__all__ = ["ModelFailure", "diagnose", "model_error", "redact", "shorten"]
 
 _STATUS = re.compile(
     r"HTTP request failed with status (\d{3})"  # OpenAI-compatible services
@@ -52,7 +52,9 @@ def diagnose(text: str) -> ModelFailure | None:
     if found is None and not _NETWORK.search(text):
         return None
     status = int(found[1] or found[2]) if found else None
-    return ModelFailure(status, _retry_after(text), _shorten(text[found.start() :] if found else text))
+    return ModelFailure(
+        status, _retry_after(text), shorten(text[found.start() :] if found else text)
+    )
 
 
 def model_error(
@@ -67,7 +69,7 @@ def model_error(
             text=text,
             tool_calls=tool_calls,
         )
-    what = "could not be reached" if failure.status is None else f"answered {failure.status}"
+    what = "failed" if failure.status is None else f"answered {failure.status}"
     return ModelError(
         f"the model's service {what} in a turn of {who}: {failure.message}",
         status=failure.status,
@@ -78,9 +80,15 @@ def model_error(
 
 def redact(text: str, secrets: Iterable[str]) -> str:
     """Return the text without any of the secrets."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):  # One may be the beginning of another.
         text = text.replace(secret, "[redacted]")
     return text
+
+
+def shorten(text: str) -> str:
+    """Return a service's words as one line of bearable length."""
+    text = " ".join(text.split())
+    return text if len(text) <= _LENGTH else f"{text[:_LENGTH]} …"
 
 
 def _retry_after(text: str) -> float | None:
@@ -92,8 +100,3 @@ def _retry_after(text: str) -> float | None:
         if hours or minutes or seconds:
             return 3600 * float(hours or 0) + 60 * float(minutes or 0) + float(seconds or 0)
     return None
-
-
-def _shorten(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _LENGTH else f"{text[:_LENGTH]} …"

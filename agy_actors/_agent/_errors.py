@@ -29,11 +29,11 @@ _RETRYABLE_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """HTTP statuses that say "later", by RFC 9110 and, for 529, by custom of model services."""
 
 
-class InvalidConfig(AgyActorsError, ValueError):  # noqa: N818 (a fixed public name)
+class InvalidConfig(AgyActorsError, ValueError):
     """Raised before anything starts, when an agent or a supervisor cannot be as described."""
 
 
-class InvalidPrompt(AgyActorsError, ValueError):  # noqa: N818 (after InvalidConfig)
+class InvalidPrompt(AgyActorsError, ValueError):
     """Raised when a message is made with a prompt that no model can be asked."""
 
 

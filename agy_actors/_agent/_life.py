@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from google.antigravity.types import StepSource, StepType, UsageMetadata
 
 from agy_actors._agent._errors import TurnError, TurnInterrupted
+from agy_actors._agent._messages import Send
+from agy_actors._kernel import ReplyFuture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from google.antigravity import AgentConfig
     from google.antigravity.types import Step
 
-__all__ = ["AgentSpec", "Life", "RetryPolicy"]
+    from agy_actors._kernel import Envelope
+
+__all__ = ["AgentSpec", "Life", "RetryPolicy", "Trial"]
 
 _MAX_STEPS = 10_000  # As the SDK's own history.
 
@@ -58,6 +62,31 @@ class AgentSpec:
     secrets: tuple[str, ...] = dataclasses.field(repr=False)
 
 
+@dataclasses.dataclass(slots=True, eq=False)
+class Trial:
+    """A turn that was given to the model, and may be once more by the next incarnation."""
+
+    envelope: Envelope
+    seconds: float
+    """What the turn has in all."""
+    deadline: float
+    """When it must end, on the host's clock: its restarts count."""
+    attempt: int = 0
+    cancelled: bool = False
+    """Whether somebody cancelled it while it waited for its next attempt."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether nobody waits for its end any more."""
+        reply_to = self.envelope.reply_to
+        if not isinstance(reply_to, ReplyFuture):
+            return False
+        # A `Send` is answered when it starts, and still has to be carried out.
+        return reply_to.cancelled() or (
+            reply_to.done() and not isinstance(self.envelope.message, Send)
+        )
+
+
 class Life:
     """What one agent keeps from incarnation to incarnation.
 
@@ -71,10 +100,8 @@ class Life:
         self.steps: list[Step] = []
         self.last_turn_usage: UsageMetadata | None = None
         self.last_error: str | None = None
-        self.attempts: dict[Any, int] = {}
-        """How often each waiting turn was tried, by its envelope."""
-        self.deadlines: dict[Any, float] = {}
-        """When each tried turn must end, by its envelope, on the host's clock."""
+        self.trial: Trial | None = None
+        """The turn that runs, or that a crash broke and that is to run again."""
         self._usage = UsageMetadata()
         self._usage_base = UsageMetadata()
         self._resumed = False
@@ -97,6 +124,20 @@ class Life:
             self._usage = usage.model_copy()
         missing = (self._usage.total_token_count or 0) - (usage.total_token_count or 0)
         self._usage_base = self._usage - usage if missing > 0 else UsageMetadata()
+
+    def try_turn(self, envelope: Envelope, seconds: float, now: float) -> Trial:
+        """Note that a turn is given to the model, for the first time or again."""
+        if self.trial is None or self.trial.envelope is not envelope:
+            self.turns += 1
+            self.trial = Trial(envelope, seconds, now + seconds)
+        self.trial.attempt += 1
+        return self.trial
+
+    def attempts_of(self, envelope: Envelope) -> int:
+        """Return how often a turn was given to the model already."""
+        if self.trial is None or self.trial.envelope is not envelope:
+            return 0
+        return self.trial.attempt
 
     def record(self, step: Step) -> None:
         """Append a step to the history."""

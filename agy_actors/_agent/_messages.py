@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from google.antigravity.types import Audio, Document, Image, SlashCommand, Video
+from google.antigravity.types import (
+    Audio,
+    Document,
+    Image,
+    SlashCommand,
+    Step,
+    UsageMetadata,
+    Video,
+)
 
 from agy_actors._agent._errors import InvalidPrompt
 from agy_actors._agent._replies import AgentStatistics, ChatReply, ToolInfo
 from agy_actors._kernel import Lane, Message
-
-if TYPE_CHECKING:
-    from google.antigravity.types import Step, UsageMetadata
 
 __all__ = [
     "AvailableTools",
@@ -65,7 +70,7 @@ class Chat(Message[ChatReply]):
         check_prompt(self.prompt)
         for name in ("timeout", "stall_timeout"):
             seconds = getattr(self, name)
-            if seconds is not None and not seconds > 0:
+            if seconds is not None and not (_is_number(seconds) and seconds > 0):
                 raise InvalidPrompt(f"{name} must be a number of seconds above 0, got {seconds!r}")
 
 
@@ -110,7 +115,7 @@ class SignalIdle(Message[None]):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class GetHistory(Message["list[Step]"]):
+class GetHistory(Message[list[Step]]):
     """Ask for the steps of the conversation."""
 
 
@@ -125,22 +130,22 @@ class GetTurnCount(Message[int]):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class GetTotalUsage(Message["UsageMetadata"]):
+class GetTotalUsage(Message[UsageMetadata]):
     """Ask for the tokens of the agent's whole life."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class GetLastTurnUsage(Message["UsageMetadata | None"]):
+class GetLastTurnUsage(Message[UsageMetadata | None]):
     """Ask for the tokens of the last turn that ended."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class GetLastResponse(Message["str | None"]):
+class GetLastResponse(Message[str | None]):
     """Ask for the last complete response, or `None` if there is none."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class GetCompactionIndices(Message["list[int]"]):
+class GetCompactionIndices(Message[list[int]]):
     """Ask where in the history the model's context was compacted."""
 
 
@@ -155,7 +160,7 @@ class GetStatistics(Message[AgentStatistics]):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class AvailableTools(Message["list[ToolInfo]"]):
+class AvailableTools(Message[list[ToolInfo]]):
     """Ask for the tools the agent may call."""
 
 
@@ -167,6 +172,10 @@ class Disconnect(Message[None]):
 @dataclasses.dataclass(frozen=True, slots=True)
 class Delete(Message[None]):
     """End the agent now, and remove its saved conversation."""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def check_prompt(prompt: object) -> None:

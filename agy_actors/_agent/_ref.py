@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pykka
+from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage] # no public name
 
 from agy_actors._agent._actor import AgentActor, StreamChat
 from agy_actors._agent._messages import Chat
 from agy_actors._agent._stream import ChatStream
-from agy_actors._kernel import AsyncioActorRef, Envelope
+from agy_actors._kernel import AsyncioActorRef, Envelope, MailboxFull, current_caller
+from agy_actors._kernel._callers import chain_to
 
 if TYPE_CHECKING:
     from typing import Any
@@ -41,17 +43,23 @@ class AgentRef(AsyncioActorRef):
 
         Raises:
             InvalidPrompt: the prompt cannot be asked.
+            DeadlockError: the agent waits for the code that would read the stream.
             MailboxFull: too many turns wait already.
 
         An agent that has ended shows as an `AgentDeadError` from the stream.
         """
         chat = message if isinstance(message, Chat) else Chat(message)
+        caller = current_caller.get()
+        frames = () if caller is None else chain_to(self, chat, caller)
         stream = ChatStream()
         stream.future.about = (chat, self)
         try:
-            self.actor_inbox.put(Envelope(StreamChat(chat, stream), stream.future))
+            self.actor_inbox.put(Envelope(StreamChat(chat, stream), stream.future, frames))
         except pykka.ActorDeadError as error:
             stream.future.fail(error)
+        except MailboxFull:
+            stream.cancel()
+            raise
         return stream
 
     def bury(self, error: Exception) -> None:
@@ -63,7 +71,7 @@ class AgentRef(AsyncioActorRef):
             reply_to: pykka.Future[Any] | None = envelope.reply_to
             if reply_to is None:
                 continue
-            if isinstance(envelope.message, pykka.messages._ActorStop):  # noqa: SLF001
+            if isinstance(envelope.message, _ActorStop):
                 reply_to.set(None)
             else:
                 failure = _again(error)

@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["Session", "SessionBroken"]
 
 
-class SessionBroken(Exception):  # noqa: N818 (a state, for the agent's actor alone)
+_LAST_WORDS = 1.0
+"""Seconds for the SDK to close what belongs to a killed process. It takes milliseconds."""
+
+_APPENDIX = "\nHarness stderr:"
+"""What the SDK begins the harness's last lines with in its errors. They are of all its
+turns, so what they say of a model's service need not be of this one."""
+
+
+class SessionBroken(Exception):
     """The SDK's conversation cannot be used any more."""
 
 
@@ -52,10 +60,12 @@ class Session:
     ) -> None:
         self._agent = Agent(config)
         self._start_timeout = start_timeout
+        self._stop_grace = stop_grace
         self._harness = Harness(grace=stop_grace, on_line=on_line, on_death=on_death)
         self._harness.adopt(self._agent)
         self._opened = False
         self._steps: AsyncIterator[Step] | None = None
+        self._broken: SessionBroken | None = None
 
     @property
     def pid(self) -> int | None:
@@ -104,10 +114,11 @@ class Session:
         Raises:
             SessionBroken: the prompt did not get out, or the connection was closed.
         """
+        self._check()
         try:
             await self._agent.conversation.send(prompt)
-        except Exception as error:
-            raise SessionBroken(str(error) or type(error).__name__) from error
+        except (Exception, AntigravityCancelledError) as error:
+            raise self._break(_reason(error)) from error
 
     async def next_step(self) -> Step | None:
         """Return the turn's next step, or `None` at its end, however that came.
@@ -115,6 +126,7 @@ class Session:
         Raises:
             SessionBroken: the SDK raised, or the connection was closed before the end.
         """
+        self._check()
         conversation = self._agent.conversation
         steps, self._steps = self._steps or conversation.receive_steps(), None
         try:
@@ -123,11 +135,11 @@ class Session:
             if conversation.is_idle:
                 return None
             # The SDK ends the iteration as if the turn had ended (F1).
-            raise SessionBroken("the harness closed the connection") from None
+            raise self._break("the harness closed the connection") from None
         except AntigravityCancelledError:
             return None
         except Exception as error:
-            raise SessionBroken(str(error) or type(error).__name__) from error
+            raise self._break(_reason(error)) from error
         self._steps = steps
         return step
 
@@ -140,7 +152,7 @@ class Session:
         try:
             await self._agent.conversation.cancel()
         except Exception as error:
-            raise SessionBroken(str(error) or type(error).__name__) from error
+            raise self._break(_reason(error)) from error
 
     async def halt(self, grace: float) -> bool:
         """Cancel the turn, and return whether it ended and the conversation can go on."""
@@ -152,6 +164,15 @@ class Session:
         except (SessionBroken, TimeoutError):
             return False
         return True
+
+    def _check(self) -> None:
+        # The SDK would answer with nothing, and then not at all (F1).
+        if self._broken is not None:
+            raise SessionBroken(str(self._broken))
+
+    def _break(self, reason: str) -> SessionBroken:
+        self._broken = SessionBroken(reason)
+        return self._broken
 
     def kill(self) -> None:
         """End the harness at once. Callable from any thread."""
@@ -169,12 +190,19 @@ class Session:
         if at_once:
             self._harness.kill()
         try:
-            await self._agent.__aexit__(None, None, None)
+            # The SDK waits for ever for a hook at the session's end.
+            async with asyncio.timeout(_LAST_WORDS if at_once else self._stop_grace):
+                await self._agent.__aexit__(None, None, None)  # type: ignore[no-untyped-call]
         except AntigravityCancelledError:
             pass
         except Exception as error:  # noqa: BLE001 (F6: the SDK raises for a killed process)
             if not at_once:
-                logger.debug("The SDK raised {!r} while an agent was closed", error)
+                # Not its words: they quote what the harness said, keys included.
+                logger.debug("The SDK raised {} while an agent was closed", type(error).__name__)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 self._harness.dispose()
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).partition(_APPENDIX)[0].strip() or type(error).__name__

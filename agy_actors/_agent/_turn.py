@@ -14,10 +14,10 @@ from google.antigravity.types import (
     ToolCall,
 )
 
-from agy_actors._agent._diagnosis import ModelFailure, diagnose
+from agy_actors._agent._diagnosis import ModelFailure, diagnose, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from google.antigravity.types import Step
 
@@ -30,17 +30,23 @@ class Turn:
     The rule for ERROR steps (DESIGN, section 4): the harness retries some failures by
     itself and reports each as an ERROR step. If output came after the last one, the
     turn has recovered; if none came, that error is the turn's.
+
+    Args:
+        redact: takes the secrets out of what a service said.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, redact: Callable[[str], str] = str) -> None:
+        self._redact = redact
         self._texts: list[tuple[tuple[str, int], str]] = []
         self._thoughts: list[str] = []
         self._calls: list[ToolCall] = []
         self._seen_calls: set[str] = set()
+        self._void: tuple[str, int] | None = None
         self._failure: ModelFailure | None = None
+        self._suspicion: ModelFailure | None = None
         self._model_errors = 0
         self._empty_steps = 0
-        self._tool_running = False
+        self._tools_running: set[tuple[str, int]] = set()
         self.structured_output: Any = None
 
     @property
@@ -76,11 +82,20 @@ class Turn:
     @property
     def waits_for_tool(self) -> bool:
         """Whether a tool is at work, whose silence is no stall."""
-        return self._tool_running
+        return bool(self._tools_running)
+
+    @property
+    def suspicion(self) -> ModelFailure | None:
+        """The last failure that the harness told of beside the steps, if no output came since.
+
+        It explains a turn that does not end, and is no verdict on one that does: the
+        harness's words and its steps come by different ways, in no order.
+        """
+        return self._suspicion
 
     def suspect(self, failure: ModelFailure) -> None:
-        """Note a failure that the harness told of and means to retry."""
-        self._failure = failure
+        """Note a failure that the harness told of beside the steps, and means to retry."""
+        self._suspicion = failure
 
     def observe(self, step: Step) -> Iterator[Text | Thought | ToolCall]:
         """Take in a step, and yield what it brings for a reader."""
@@ -96,14 +111,14 @@ class Turn:
             brought = True
             yield event
         if brought or step.type in (StepType.FINISH, StepType.COMPACTION):
-            self._failure = None
+            self._failure = self._suspicion = None
             self._model_errors = self._empty_steps = 0
         elif step.status != StepStatus.DONE:
             self._empty_steps += 1
         if step.type == StepType.TOOL_CALL:
-            self._tool_running = step.status != StepStatus.DONE
-        elif brought:
-            self._tool_running = False
+            running = step.status not in (StepStatus.DONE, StepStatus.CANCELED)
+            place = (step.trajectory_id, step.step_index)
+            (self._tools_running.add if running else self._tools_running.discard)(place)
 
     def _events(self, step: Step) -> Iterator[Text | Thought | ToolCall]:
         if step.source == StepSource.MODEL and step.target == StepTarget.USER:
@@ -111,7 +126,11 @@ class Turn:
                 self._thoughts.append(step.thinking_delta)
                 yield Thought(step_index=step.step_index, text=step.thinking_delta)
             if step.content_delta:
-                self._texts.append(((step.trajectory_id, step.step_index), step.content_delta))
+                place = (step.trajectory_id, step.step_index)
+                if self._void not in (None, place):
+                    self._texts = [piece for piece in self._texts if piece[0] != self._void]
+                self._void = None
+                self._texts.append((place, step.content_delta))
                 yield Text(step_index=step.step_index, text=step.content_delta)
         for call in step.tool_calls:
             if not call.id or call.id not in self._seen_calls:
@@ -121,14 +140,14 @@ class Turn:
                 yield call
 
     def _observe_error(self, step: Step) -> None:
-        text = step.error or step.content
+        text = self._redact(step.error or step.content)
         failure = diagnose(text)
         if failure is None:
             self._model_errors += 1
-            failure = ModelFailure(None, None, " ".join(text.split()) or "an unnamed error")
+            failure = ModelFailure(None, None, shorten(text) or "an unnamed error")
         self._failure = failure
-        self._tool_running = False
-        # The harness asks again from the step on that failed: its text is void.
+        self._tools_running.discard((step.trajectory_id, step.step_index))
+        # The harness asks again from the step on that failed: once it says more, what
+        # that step said is void. Until then it is all that there is.
         if self._texts and not self._calls:
-            last = self._texts[-1][0]
-            self._texts = [piece for piece in self._texts if piece[0] != last]
+            self._void = self._texts[-1][0]

@@ -10,16 +10,18 @@ is of a kind without a `localharness`, the SDK starts it as it likes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 import platform
 import struct
 import subprocess
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from google.antigravity.connections.local import local_connection
-from google.antigravity.proto import localharness_pb2
+from google.antigravity.proto import localharness_pb2 as _untyped_pb2
 from loguru import logger
 
 from agy_actors._harness._process import HarnessProcess
@@ -31,7 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Harness"]
 
+_pb2: Any = _untyped_pb2  # Its classes are made at import, unknown to type checkers.
+
 _TAIL = 20  # Lines of standard error kept for an error message; arbitrary.
+_READER_GRACE = 1.0  # Seconds to read what a killed process left behind; arbitrary.
 
 
 class Harness:
@@ -55,6 +60,7 @@ class Harness:
         self._tail: deque[str] = deque(maxlen=_TAIL)
         self._popen: subprocess.Popen[bytes] | None = None
         self._process: HarnessProcess | None = None
+        self._shaken = threading.Event()
 
     @property
     def pid(self) -> int | None:
@@ -75,7 +81,7 @@ class Harness:
             strategy = create(**runners)
             if _is_of_known_shape(strategy):
 
-                async def spawn(**options: Any) -> tuple[Any, Any, str]:
+                async def spawn(**options: Any) -> Any:
                     return await self._spawn(strategy, **options)
 
                 strategy._spawn_harness_and_connect_ws = spawn  # noqa: SLF001
@@ -95,7 +101,7 @@ class Harness:
             self._process.dispose()
             self._process = None
         elif self._popen is not None:
-            _close(self._popen)
+            _close(self._popen, self._shaken)
         self._popen = None
 
     async def _spawn(self, strategy: Any, *, use_interactions_api: bool = False) -> Any:
@@ -107,7 +113,8 @@ class Harness:
             stderr=subprocess.PIPE,
             env=env,
         )
-        answer = await asyncio.to_thread(_shake_hands, popen, greeting)
+        shaken = self._shaken = threading.Event()
+        answer = await asyncio.to_thread(_shake_hands, popen, greeting, shaken)
         self._process = HarnessProcess(
             popen, grace=self._grace, on_line=self._hear, on_death=self._on_death
         )
@@ -141,9 +148,9 @@ def _is_of_known_shape(strategy: object) -> bool:
 
 def _greeting(strategy: Any, *, use_interactions_api: bool) -> tuple[bytes, dict[str, str] | None]:
     env = {str(name): str(value) for name, value in (strategy._env or {}).items()}  # noqa: SLF001
-    config = localharness_pb2.InputConfig(
+    config = _pb2.InputConfig(
         storage_directory=strategy._save_dir or "",  # noqa: SLF001
-        client_info=localharness_pb2.ClientInfo(
+        client_info=_pb2.ClientInfo(
             language="python",
             version=local_connection._get_sdk_version(),  # noqa: SLF001
             language_version=platform.python_version(),
@@ -161,32 +168,43 @@ def _greeting(strategy: Any, *, use_interactions_api: bool) -> tuple[bytes, dict
     )
 
 
-def _shake_hands(popen: subprocess.Popen[bytes], greeting: bytes) -> Any:
+def _shake_hands(popen: subprocess.Popen[bytes], greeting: bytes, over: threading.Event) -> Any:
     """Exchange configurations over the process's pipes. Blocks; ended by killing it."""
+    try:
+        return _exchange(popen, greeting)
+    finally:
+        over.set()
+
+
+def _exchange(popen: subprocess.Popen[bytes], greeting: bytes) -> Any:
     assert popen.stdin is not None
     assert popen.stdout is not None
     assert popen.stderr is not None
-    try:
+    # Where it ended at once, what it said of that is read below.
+    with contextlib.suppress(BrokenPipeError):
         popen.stdin.write(greeting)
         popen.stdin.flush()
-    except BrokenPipeError:
-        pass  # It ended at once; what it said of that is read below.
     header = popen.stdout.read(4)
     if len(header) < 4:  # noqa: PLR2004 (a length of four bytes)
         words = popen.stderr.read().decode("utf-8", errors="replace").strip()
-        raise RuntimeError(f"localharness ended before it was ready: {words or '(it said nothing)'}")
+        raise RuntimeError(
+            f"localharness ended before it was ready: {words or '(it said nothing)'}"
+        )
     (length,) = struct.unpack("<I", header)
-    answer = localharness_pb2.OutputConfig()
+    answer = _pb2.OutputConfig()
     answer.ParseFromString(popen.stdout.read(length))
     return answer
 
 
-def _close(popen: subprocess.Popen[bytes]) -> None:
+def _close(popen: subprocess.Popen[bytes], shaken: threading.Event) -> None:
     popen.kill()
     popen.wait()
+    # A pipe cannot be closed while a thread reads it: that would wait for the reader. Its
+    # end came with the process, unless a child of that has the pipe, too.
+    if not shaken.wait(_READER_GRACE):
+        logger.warning("A child of localharness outlives it and keeps its pipes open")
+        return
     for pipe in (popen.stdin, popen.stdout, popen.stderr):
         if pipe is not None:
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                pass

@@ -8,6 +8,7 @@ its pipes are closed, which the SDK leaves to the garbage collector.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from typing import IO, TYPE_CHECKING
 
@@ -73,10 +74,8 @@ class HarnessProcess:
             self._popen.kill()
         self._popen.wait()
         for pipe in (self.stdin, self.stdout):
-            try:
+            with contextlib.suppress(BrokenPipeError):  # It held what a dead process won't read.
                 pipe.close()
-            except BrokenPipeError:
-                pass  # It held what the dead process will not read.
         self.stderr.close_when_read()
 
 
@@ -110,4 +109,3 @@ class _Tee:
         """Close the stream, by its reader if it has one: that finds its end by itself."""
         if not self._reading:
             self._stream.close()
-

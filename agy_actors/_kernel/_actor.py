@@ -298,7 +298,8 @@ class AsyncioActor(pykka.Actor):
                     self._handling = item
                     handle(item)
                 else:
-                    self._handle_told(item)
+                    self._handling = None
+                    self._handle_bare(item)
         finally:
             self._handling = None
             if again:
@@ -330,7 +331,7 @@ class AsyncioActor(pykka.Actor):
         elif reply_to is not None:
             _resolve(envelope, response)
 
-    def _handle_told(self, message: object) -> None:
+    def _handle_bare(self, message: object) -> None:
         """Handle a bare message: nobody waits for it, and it is no turn."""
         try:
             response = self.on_receive(message)

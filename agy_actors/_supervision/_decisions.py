@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 
 import tenacity
 
+from agy_actors._agent import InvalidConfig
+
 if TYPE_CHECKING:
     from tenacity.wait import WaitBaseT
 
 __all__ = ["Backoff", "GiveUp", "Limits", "Renew", "Restart", "RestartAfter", "Strategy", "decide"]
+
+
+_LONGEST_ROW = 100
+"""Failures in a row that are counted. Arbitrary: any backoff is at its end long before."""
 
 
 class Strategy(enum.Enum):
@@ -43,12 +49,22 @@ class Backoff:
     """
 
     wait: WaitBaseT = dataclasses.field(
-        default_factory=lambda: tenacity.wait_exponential_jitter(initial=0.25, max=30.0, jitter=0.25)
+        default_factory=lambda: tenacity.wait_exponential_jitter(
+            initial=0.25, max=30.0, jitter=0.25
+        )
     )
     """A tenacity wait, asked with the number of failures in a row, less the first."""
 
     reset_after: float = 30.0
     """Seconds without a failure after which the next one counts as the first again."""
+
+    def __post_init__(self) -> None:
+        if not callable(self.wait):
+            raise InvalidConfig(f"wait is a wait of tenacity, got {self.wait!r}")
+        if not isinstance(self.reset_after, int | float) or not self.reset_after > 0:
+            raise InvalidConfig(
+                f"reset_after is a number of seconds above 0, got {self.reset_after!r}"
+            )
 
     def delay(self, failures: int) -> float:
         """Return the seconds to wait before the restart after the n-th failure in a row."""
@@ -56,7 +72,7 @@ class Backoff:
             return 0.0
         state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
         state.attempt_number = failures - 1
-        return float(self.wait(state)) if callable(self.wait) else 0.0
+        return max(0.0, float(self.wait(state)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,13 +124,17 @@ def decide(
     """
     if restart is Restart.TEMPORARY:
         return GiveUp("it is temporary, and is not restarted")
-    recent = (*(time for time in failures if time > now - limits.within), now)
-    if len(recent) > limits.max_restarts:
+    times = (*failures, now)
+    recent = sum(time > now - limits.within for time in times)
+    if recent > limits.max_restarts:
         return GiveUp(
-            f"it failed {len(recent)} times within {limits.within:g} s, and {limits.max_restarts}"
+            f"it failed {recent} times within {limits.within:g} s, and {limits.max_restarts}"
             " restarts are allowed"
         )
-    return RestartAfter(backoff.delay(_in_a_row(recent, backoff.reset_after)), recent)
+    row = _in_a_row(times, backoff.reset_after)
+    # The failures in a row may reach further back than the window, and without end.
+    kept = times[-min(len(times), max(recent, min(row, _LONGEST_ROW))) :]
+    return RestartAfter(backoff.delay(row), kept)
 
 
 def _in_a_row(times: tuple[float, ...], reset_after: float) -> int:

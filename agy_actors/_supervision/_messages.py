@@ -44,7 +44,7 @@ class ShutdownAgent(Message[None]):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class GetChildren(Message["dict[str, AgentRef]"]):
+class GetChildren(Message[dict[str, AgentRef]]):
     """Ask for the agents, by name, in the order of their start."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Self
 
 from agy_actors._agent import AgentRef, RetryPolicy
@@ -28,6 +29,7 @@ class SupervisorRef(AsyncioActorRef):
     def __init__(self, actor: Supervisor) -> None:
         super().__init__(actor)
         self.name = actor.name
+        self._pid = os.getpid()
 
     def __repr__(self) -> str:
         return f"<SupervisorRef {self.name!r}{'' if self.is_alive() else ', ended'}>"
@@ -44,7 +46,9 @@ class SupervisorRef(AsyncioActorRef):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.stop()
+        # A forked child has a copy of the ref, and of no thread that could answer it.
+        if os.getpid() == self._pid:
+            self.stop()
 
     def create_agent(
         self,

@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from google.antigravity import AgentConfig
+from google.antigravity import Agent, AgentConfig
 from google.antigravity.types import SessionContinuationMode
 
 from agy_actors._agent import AgentSpec, InvalidConfig, RetryPolicy
@@ -55,6 +55,14 @@ def build_spec(
         raise InvalidConfig(f"restart is one of agy_actors.Restart, got {message.restart!r}")
     if not isinstance(message.retry, RetryPolicy):
         raise InvalidConfig(f"retry is an agy_actors.RetryPolicy, got {message.retry!r}")
+    for field, bound in (
+        ("max_model_errors", message.max_model_errors),
+        ("max_empty_steps", message.max_empty_steps),
+        ("retry.attempts", message.retry.attempts),
+    ):
+        least = 1 if field == "retry.attempts" else 0
+        if not isinstance(bound, int) or bound < least:
+            raise InvalidConfig(f"{field} is a whole number from {least}, got {bound!r}")
     conversation_id = config.conversation_id or _conversation_id(name, durable=durable)
     directory = Path(config.save_dir) if config.save_dir else save_dir
     prepared = config.model_copy(
@@ -65,6 +73,12 @@ def build_spec(
             "save_dir": str(directory),
         }
     )
+    try:
+        Agent(prepared)  # It copies the configuration, to the depth of the tools' objects.
+    except Exception as error:
+        raise InvalidConfig(
+            f"the SDK cannot use the configuration of agent {name!r}: {error}"
+        ) from error
     return AgentSpec(
         name=name,
         supervisor=supervisor,

@@ -8,6 +8,7 @@ output went away, 143 ended by SIGTERM: the last three as a shell has them.
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import math
 import os
 import signal
@@ -261,7 +262,7 @@ def _show_logs(level: LogLevel) -> None:
     # By name at each line: a live display puts its own stream there. And without the
     # values of variables, of which one may be a key.
     logger.add(
-        lambda line: sys.stderr.write(line),  # noqa: PLW0108 (see above)
+        _write_log,
         level=level.value.upper(),
         backtrace=False,
         diagnose=False,
@@ -269,3 +270,9 @@ def _show_logs(level: LogLevel) -> None:
     )
     logger.enable("agy_actors")
     carry_over_logging()
+    # The SDK's way of logging gives the root logger a handler, which would show it again.
+    logging.getLogger("pykka").propagate = False
+
+
+def _write_log(line: str) -> None:
+    sys.stderr.write(line)

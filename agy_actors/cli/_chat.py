@@ -104,7 +104,8 @@ class _Talk:
         turns = self._ref.ask(GetTurnCount())
         if turns:
             last = one_line(self._ref.ask(GetLastResponse()) or "")
-            out.print(f"{self._ref.name!r} is resumed after {turns} turns; the last answer: {last}")
+            after = "1 turn" if turns == 1 else f"{turns} turns"
+            out.print(f"{self._ref.name!r} is resumed after {after}; the last answer: {last}")
         if self._interactive:
             out.print(Text(f"Ctrl-C stops an answer; {_QUIT} or Ctrl-D ends.", "dim"))
 

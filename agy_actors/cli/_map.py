@@ -187,10 +187,15 @@ class _Run:
         """Ask a fresh agent, of which nothing is left afterwards."""
         ref = self._supervisor.create_agent(self._config, name)
         try:
-            return ref.ask(Chat(prompt.prompt, timeout=self._timeout))
-        finally:
-            with suppress(AgentDeadError):  # It was given up, or all is being stopped.
-                ref.ask(Delete())
+            reply = ref.ask(Chat(prompt.prompt, timeout=self._timeout))
+        except BaseException:
+            # It may be about to be restarted, for which this does not wait.
+            with suppress(AgyActorsError):
+                self._supervisor.shutdown_agent(ref)
+            raise
+        with suppress(AgentDeadError):  # All is being stopped.
+            ref.ask(Delete())
+        return reply
 
     def _tries(self) -> tenacity.Retrying:
         return tenacity.Retrying(

@@ -186,7 +186,7 @@ _DEMO = (
         ("Peter's favourite colour is green.", "Peter loves green."),
         ("What is the capital of Egypt?", "The capital of Egypt is Cairo."),
         ("What is the opposite of left?", "The opposite of left is right."),
-        ("What is the largest desert?", "The largest desert is the Sahara Desert."),
+        ("What is the largest planet?", "The largest planet is Jupiter."),
         ("Who wrote Hamlet?", "Hamlet is written by William Shakespeare."),
         ("What is Peter's favourite colour?", "Peter loves green."),
     ),

@@ -124,8 +124,8 @@ class ResultFile:
     `write` is for any thread.
 
     Args:
-        path: the file, created if missing. `None`, or a path that is no regular file
-            (a pipe, a device), is written to and never read.
+        path: the file, created if missing. `None` or ``-`` is standard output; it, and
+            a path that is no regular file (a pipe, a device), is never read.
 
     Raises:
         UsageProblem: the file cannot be opened, is another run's at the moment, or
@@ -133,6 +133,8 @@ class ResultFile:
     """
 
     def __init__(self, path: Path | None) -> None:
+        if path is not None and str(path) == "-":
+            path = None
         self._path = path
         self._lock = threading.Lock()
         self._answered: set[tuple[str, str]] = set()

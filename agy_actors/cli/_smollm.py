@@ -11,7 +11,8 @@ Three things make so small a model (135 million parameters) worth asking:
 
 *   **The template.** The harness wraps a prompt in markup and adds the local time,
     which the model takes for part of the question. The template, which turns messages
-    into the model's own text, leaves only what the user wrote.
+    into the model's own text, leaves only what the user wrote, and of a long
+    conversation only its end.
 *   **The grammar.** The harness asks for up to 65,535 tokens, whatever the server's
     default is, and the model at times never stops. The grammar ends every answer with
     its first sentence.
@@ -31,24 +32,47 @@ import sys
 from typing import Any
 
 WINDOW = 32
-"""How many messages before the last one the model sees: 16 turns. It would lose its way
-in more; and a conversation that outgrows the context would be refused for ever."""
+"""How many messages before the last one the model sees at most: 16 turns. It would lose
+its way in more."""
+
+ROOM = 1500
+"""How many characters those messages may have. Some 400 tokens of English; at 2.4 tokens
+a character, measured for emoji and Chinese, they still fit into the context. A
+conversation that outgrew it would be refused, and go on being refused."""
 
 TEMPLATE = (
-    "{%- for message in messages -%}"
-    "{%- if message['role'] == 'system' or loop.index0 >= messages | length - WINDOW - 1 -%}"
-    "{%- set text = message['content'] or '' -%}"
-    "{%- if '<USER_REQUEST>' in text -%}"
-    "{%- set text = text.split('<USER_REQUEST>')[1].split('</USER_REQUEST>')[0] -%}"
-    "{%- endif -%}"
-    "{%- if '<System>' in text -%}"
-    "{%- set text = text.split('<System>')[1].split('</System>')[0] -%}"
-    "{%- endif -%}"
-    "{{- '<|im_start|>' + message['role'] + '\n' + (text | trim) + '<|im_end|>\n' -}}"
-    "{%- endif -%}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}"
-).replace("WINDOW", str(WINDOW))
+    (
+        "{%- macro said(message) -%}"
+        "{%- set text = message['content'] or '' -%}"
+        "{%- if '<USER_REQUEST>' in text -%}"
+        "{%- set text = text.split('<USER_REQUEST>')[1].split('</USER_REQUEST>')[0] -%}"
+        "{%- endif -%}"
+        "{%- if '<System>' in text -%}"
+        "{%- set text = text.split('<System>')[1].split('</System>')[0] -%}"
+        "{%- endif -%}"
+        "{{- text | trim -}}"
+        "{%- endmacro -%}"
+        # From the end back: what is kept is the end of the conversation, from a prompt on.
+        "{%- set last = messages | length - 1 -%}"
+        "{%- set kept = namespace(room=ROOM, first=last) -%}"
+        "{%- for message in messages[::-1] -%}"
+        "{%- if loop.index0 > 0 and loop.index0 <= WINDOW and message['role'] != 'system' -%}"
+        "{%- set kept.room = kept.room - (said(message) | length) -%}"
+        "{%- if kept.room >= 0 and message['role'] == 'user' -%}"
+        "{%- set kept.first = last - loop.index0 -%}"
+        "{%- endif -%}"
+        "{%- endif -%}"
+        "{%- endfor -%}"
+        "{%- for message in messages -%}"
+        "{%- if message['role'] == 'system' or loop.index0 >= kept.first -%}"
+        "{{- '<|im_start|>' + message['role'] + '\n' + said(message) + '<|im_end|>\n' -}}"
+        "{%- endif -%}"
+        "{%- endfor -%}"
+        "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}"
+    )
+    .replace("WINDOW", str(WINDOW))
+    .replace("ROOM", str(ROOM))
+)
 """SmolLM2's own template, with the harness's wrapping taken off."""
 
 GRAMMAR = r'root ::= ([^.!?\n] | "." [^ .!?\n]){1,200} [.!?]'

@@ -81,14 +81,14 @@ class ScriptedModel:
         """Stop serving. What is still streaming is cut off; a second call does nothing.
 
         Raises:
-            Exception: what a function in the script raised; several as a group.
+            BaseException: what a function in the script raised; several as a group.
         """
         self._server.close()
         failures = self._record.take_failures()
         if len(failures) == 1:
             raise failures[0]
         if failures:
-            raise ExceptionGroup("functions in the model's script failed", failures)
+            raise BaseExceptionGroup("functions in the model's script failed", failures)
 
     @property
     def base_url(self) -> str:
@@ -187,8 +187,8 @@ class _Director:
         if not self._server().closing:
             self._record.went(request)
 
-    def failed(self, error: Exception) -> None:
-        """Note what a function in the script raised."""
+    def failed(self, error: BaseException) -> None:
+        """Note what went wrong in answering."""
         self._record.failed(error)
 
 

@@ -42,8 +42,8 @@ class Director(Protocol):
         """Note that a client went away before its answer ended."""
         ...
 
-    def failed(self, error: Exception) -> None:
-        """Note what a function in the script raised."""
+    def failed(self, error: BaseException) -> None:
+        """Note what went wrong in answering: in the script's functions, or here."""
         ...
 
 
@@ -51,50 +51,56 @@ def make_app(director: Director) -> ASGIApp:
     """Make the application that answers as the director says."""
 
     async def openai(request: Request) -> ASGIApp:
-        asked = read_openai(request.url.path, request.headers, await _body(request))
-        return _answer(director, asked, OpenAIWriter(asked))
+        body, fault = _parsed(await request.body())
+        asked = read_openai(request.url.path, request.headers, body)
+        return _answer(director, asked, OpenAIWriter(asked), fault)
 
     async def gemini(request: Request) -> ASGIApp:
         model, _, method = request.path_params["target"].rpartition(":")
-        body = await _body(request)
+        body, fault = _parsed(await request.body())
         asked = read_gemini(request.url.path, request.headers, body, model)
-        if method == "countTokens":
+        if method == "countTokens" and fault is None:
             return JSONResponse({"totalTokens": _count(asked)})
-        return _answer(director, asked, GeminiWriter(asked))
+        return _answer(director, asked, GeminiWriter(asked), fault)
 
     return Starlette(
         routes=[
-            Route("/v1/chat/completions", _tolerant(openai), methods=["POST"]),
-            Route("/chat/completions", _tolerant(openai), methods=["POST"]),
-            Route("/v1beta/models/{target:path}", _tolerant(gemini), methods=["POST"]),
+            Route("/v1/chat/completions", _guarded(openai, director), methods=["POST"]),
+            Route("/chat/completions", _guarded(openai, director), methods=["POST"]),
+            Route("/v1beta/models/{target:path}", _guarded(gemini, director), methods=["POST"]),
             Route("/v1/models", _models),
             Route("/models", _models),
         ]
     )
 
 
-def _answer(director: Director, asked: ModelRequest, writer: Writer) -> ASGIApp:
+def _answer(director: Director, asked: ModelRequest, writer: Writer, fault: str | None) -> ASGIApp:
+    """Answer by the script, or with what is wrong with the request or with the script."""
     try:
-        actions = plan(asked, director.choose(asked), writer)
-    except Exception as error:  # noqa: BLE001 # whatever the script's functions raise
+        reply = director.choose(asked) if fault is None else http_error(400, fault)
+        actions = plan(asked, reply, writer)
+    # The script's functions raise what they like: `pytest.fail` is no Exception. Nothing
+    # is awaited here, so that no cancellation of this task is caught with it.
+    except BaseException as error:  # noqa: BLE001
         director.failed(error)
         told = http_error(500, f"a function in the model's script failed: {error!r}")
         actions = plan(asked, told, writer)
-    return Playback(actions, lambda: director.client_left(asked))
+    return Playback(actions, lambda: director.client_left(asked), director.failed)
 
 
-def _tolerant(endpoint: Endpoint) -> Endpoint:
-    """Keep a client's faults out of the server's log."""
+def _guarded(endpoint: Endpoint, director: Director) -> Endpoint:
+    """Have a failure of our own told by `close`: the server's log is read by nobody."""
 
-    async def tolerant(request: Request) -> ASGIApp:
+    async def guarded(request: Request) -> ASGIApp:
         try:
             return await endpoint(request)
-        except ValueError as error:
-            return JSONResponse({"error": {"code": 400, "message": str(error)}}, 400)
         except ClientDisconnect:
             return _nothing
+        except Exception as error:  # noqa: BLE001 # whatever it is, the user has to hear of it
+            director.failed(error)
+            return JSONResponse({"error": {"code": 500, "message": repr(error)}}, 500)
 
-    return tolerant
+    return guarded
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,10 +112,13 @@ async def _models(_: Request) -> ASGIApp:
     return JSONResponse({"object": "list", "data": [model]})
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    """Return the body of a request, empty where it is no JSON object."""
-    body = json.loads(await request.body())
-    return body if isinstance(body, dict) else {}
+def _parsed(raw: bytes) -> tuple[dict[str, Any], str | None]:
+    """Return the body of a request, empty where it is no JSON object, and its fault."""
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError) as error:  # The latter: brackets without end.
+        return {}, f"the body is not JSON: {error}"
+    return body if isinstance(body, dict) else {}, None
 
 
 def _count(asked: ModelRequest) -> int:

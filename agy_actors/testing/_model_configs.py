@@ -19,12 +19,22 @@ def openai_config(base_url: str, overrides: dict[str, Any]) -> LocalOpenAIAgentC
 
 def gemini_config(base_url: str, overrides: dict[str, Any]) -> LocalAgentConfig:
     """Configure an agent for the Gemini protocol."""
-    settings = {"model": "gemini-scripted", "api_key": "test-key", **_light(), **overrides}
+    settings = {
+        "model": "gemini-scripted",
+        "api_key": "test-key",
+        "vertex": False,  # Whatever the environment says.
+        **_light(),
+        **overrides,
+    }
     model = settings["model"]
     if isinstance(model, str):
-        # The address has to be given with the model: the configuration has no other place.
+        model = sdk.ModelTarget(name=model)
+    if model is not None and model.endpoint is None:
+        # The address has to be given with the model: the configuration has no other place,
+        # and without one the agent would call the real service.
         endpoint = sdk.GeminiAPIEndpoint(base_url=base_url, api_key=settings["api_key"])
-        settings["model"] = sdk.ModelTarget(name=model, endpoint=endpoint)
+        model = model.model_copy(update={"endpoint": endpoint})
+    settings["model"] = model
     return LocalAgentConfig(**settings)
 
 

@@ -23,7 +23,7 @@ class Record:
         self._changed = threading.Condition()
         self._requests: list[ModelRequest] = []
         self._gone: deque[ModelRequest] = deque()
-        self._failures: list[Exception] = []
+        self._failures: list[BaseException] = []
 
     def came(self, request: ModelRequest) -> None:
         """Note a request."""
@@ -37,8 +37,8 @@ class Record:
             self._gone.append(request)
             self._changed.notify_all()
 
-    def failed(self, error: Exception) -> None:
-        """Note what a function in the script raised."""
+    def failed(self, error: BaseException) -> None:
+        """Note what went wrong in answering."""
         with self._changed:
             self._failures.append(error)
 
@@ -54,8 +54,8 @@ class Record:
         with self._changed:
             return tuple(self._requests)
 
-    def take_failures(self) -> list[Exception]:
-        """Return what the script's functions raised, each once."""
+    def take_failures(self) -> list[BaseException]:
+        """Return what went wrong in answering, each once."""
         with self._changed:
             failures, self._failures = self._failures, []
             return failures

@@ -32,6 +32,11 @@ __all__ = [
 ]
 
 _WORDS = re.compile(r"\S+\s*|\s+")
+_HEADER = re.compile(
+    r"""[-!#$%&'*+.^_`|~0-9A-Za-z]+ : ( [!-~\x80-\xff] ([ \t!-~\x80-\xff]* [!-~\x80-\xff])? )?""",
+    re.VERBOSE,
+)
+"""A field name and a field value of RFC 9110, as far as they fit the server's Latin-1."""
 
 
 class Ending(Enum):
@@ -202,13 +207,15 @@ def http_error(
         body: what to send instead of the usual body: bytes, or anything JSON can hold.
 
     Raises:
-        ValueError: the status is not that of an error.
+        ValueError: the status is not that of an error, or HTTP cannot hold a header.
     """
     if status not in range(400, 600):
         raise ValueError(f"the status of an error is from 400 to 599, got {status}")
-    return Reply(
-        error=HttpError(status, message or _phrase(status), tuple((headers or {}).items()), body)
-    )
+    more = tuple((headers or {}).items())
+    for name, value in more:
+        if not _HEADER.fullmatch(f"{name}:{value}"):
+            raise ValueError(f"HTTP cannot hold the header {name!r}: {value!r}")
+    return Reply(error=HttpError(status, message or _phrase(status), more, body))
 
 
 def quota_error(
@@ -257,7 +264,12 @@ def malformed(after: str = "", data: bytes = b"data: {not json\n\n") -> Reply:
     Args:
         after: the text.
         data: the bytes; none at all for a stream that just ends too early.
+
+    Raises:
+        TypeError: the data are no bytes.
     """
+    if not isinstance(data, bytes):
+        raise TypeError(f"malformed data must be bytes, got {data!r}")
     return Reply(text=after, garbage=data)
 
 

@@ -46,7 +46,7 @@ _logger.addHandler(logging.NullHandler())
 class _Protocol(H11Protocol):
     """Shows the application its transport, which it may reset; keeps to our logger."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         self.app_state = {**self.app_state, "transport": transport}
         self.logger = _logger
         # Switched off here, and not in the configuration, which would switch it off for

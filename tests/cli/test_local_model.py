@@ -4,6 +4,8 @@ import asyncio
 import gc
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -121,11 +123,19 @@ def test_an_answer_is_one_sentence_however_much_is_asked_for(running: LocalModel
     assert choice["message"]["content"][-1] in ".!?"
 
 
+@pytest.mark.timeout(300)  # A thousand tokens to read: seconds alone, more beside other work.
+@pytest.mark.parametrize(
+    "before",
+    ["", "The ship sailed over the sea. " * 9, "The ship sailed over the sea. " * 60, "🌧漢字" * 50],
+    ids=["of short prompts", "of longer prompts", "of prompts too long to keep", "of many bytes"],
+)
 @pytest.mark.small_model
 @needs_small_model
-def test_a_conversation_longer_than_the_context_is_still_answered(running: LocalModel) -> None:
+def test_a_conversation_longer_than_the_context_is_still_answered(
+    running: LocalModel, before: str
+) -> None:
     turn = [
-        {"role": "user", "content": "What is the capital of France?"},
+        {"role": "user", "content": f"{before}What is the capital of France?"},
         {"role": "assistant", "content": "The capital of France is Paris."},
     ]
 
@@ -134,14 +144,14 @@ def test_a_conversation_longer_than_the_context_is_still_answered(running: Local
         {
             "messages": [
                 {"role": "system", "content": _local_model.INSTRUCTIONS},
-                *turn * 300,
+                *turn * 100,
                 {"role": "user", "content": "What is the capital of Italy?"},
             ]
         },
     )
 
     assert "Rome" in reply["choices"][0]["message"]["content"]
-    assert reply["usage"]["prompt_tokens"] < 1000
+    assert reply["usage"]["prompt_tokens"] < CONTEXT / 2
 
 
 @pytest.mark.small_model
@@ -160,6 +170,17 @@ def test_it_listens_on_loopback_alone_and_names_no_path(running: LocalModel) -> 
     assert running.base_url == f"http://127.0.0.1:{listening[0].port}"
     assert [model["id"] for model in models["data"]] == [NAME]
     assert ".gguf" not in json.dumps(models)
+
+
+@pytest.mark.small_model
+@needs_small_model
+def test_an_interrupt_leaves_the_child_answering(running: LocalModel) -> None:
+    assert running.pid is not None
+
+    os.kill(running.pid, signal.SIGINT)  # As Ctrl-C in a terminal does, to all there.
+
+    [[answer]] = converse_all(running.config(), (("What is the capital of France?",),))
+    assert "Paris" in answer
 
 
 @pytest.mark.small_model

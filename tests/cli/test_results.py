@@ -288,12 +288,16 @@ def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half(
     assert results.answered == 0
 
 
-def test_standard_output_is_written_and_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", [None, Path("-")])
+def test_standard_output_is_written_and_stays_open(
+    path: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     raw = io.BytesIO()
     with io.TextIOWrapper(raw, encoding="ascii") as out:
         monkeypatch.setattr(sys, "stdout", out)
         out.write("before\n")
-        with ResultFile(None) as results:
+        with ResultFile(path) as results:
             results.write(result(0, "Öl"))
             assert not results.pending([prompt(0)])
         out.write("after\n")
@@ -303,6 +307,7 @@ def test_standard_output_is_written_and_stays_open(monkeypatch: pytest.MonkeyPat
 
     assert [lines[0], lines[2]] == ["before", "after"]
     assert json.loads(lines[1])["text"] == "Öl"
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_pipe_is_written_to_and_never_read(tmp_path: Path) -> None:

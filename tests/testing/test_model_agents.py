@@ -108,6 +108,29 @@ def test_settings_can_be_overridden(agents: Agents) -> None:
     assert (request.model, request.system) == ("another", "Be someone else.")
 
 
+def test_a_gemini_model_without_an_address_is_this_one(on_gemini: Agents) -> None:
+    async def main() -> None:
+        async with on_gemini.open(model=sdk.ModelTarget(name="another")) as agent:
+            await text(agent, "hi")
+
+    asyncio.run(main())
+
+    [request] = on_gemini.model.requests
+    assert request.model == "another"
+
+
+def test_the_environment_does_not_send_a_gemini_agent_elsewhere(
+    on_gemini: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
+
+    async def main() -> None:
+        async with on_gemini.open() as agent:
+            assert await text(agent, "hi") == "echo: hi"
+
+    asyncio.run(main())
+
+
 def test_a_gemini_agent_sends_its_key_which_no_repr_shows(on_gemini: Agents) -> None:
     async def main() -> None:
         async with on_gemini.open(api_key="my-key") as agent:

@@ -30,6 +30,18 @@ def test_a_dropped_connection_is_reset_after_the_text(client: Client) -> None:
     assert "".join(pieces) == "half an answer"
 
 
+def test_a_long_text_is_not_lost_in_the_reset(client: Client) -> None:
+    text = "word " * 50_000  # More than fits into the buffers on the way.
+    client.model.then(drop(text))
+
+    with client.open() as response:
+        pieces = [client.read_piece(response) for _ in range(50_000)]
+        with pytest.raises(ConnectionResetError):
+            response.read()
+
+    assert "".join(pieces) == text
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_connection_dropped_with_no_text_is_reset_before_any_answer(
     client: Client, stream: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import re
@@ -244,6 +245,28 @@ def test_a_script_that_fails_is_answered_and_raised_at_the_end(protocol: Protoco
     with pytest.raises(LookupError, match="no such rule"):
         model.close()
     model.close()
+
+
+def test_a_script_may_fail_the_test(protocol: ProtocolName) -> None:
+    def fail(_: ModelRequest) -> str:
+        pytest.fail("not this prompt")
+
+    model = ScriptedModel().start()
+    model.then(say(fail))
+
+    assert Client(protocol, model).ask().status == 500
+    with pytest.raises(pytest.fail.Exception, match="not this prompt"):
+        model.close()
+
+
+def test_what_cannot_be_sent_is_raised_at_the_end(protocol: ProtocolName) -> None:
+    model = ScriptedModel().start()
+    model.then(http_error(500, headers={"Content-Length": "5000"}))
+
+    with pytest.raises((ConnectionError, http.client.IncompleteRead)):
+        Client(protocol, model).ask()
+    with pytest.raises(Exception, match="Content-Length"):
+        model.close()
 
 
 def test_several_failures_of_a_script_are_raised_together(protocol: ProtocolName) -> None:

@@ -262,6 +262,21 @@ def test_a_status_that_is_no_error_is_refused() -> None:
         http_error(200)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("X", "日"), ("X", "a\nb"), ("X", " a"), ("X Y", "a"), ("", "a")]
+)
+def test_a_header_that_http_cannot_hold_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match="HTTP cannot hold the header"):
+        http_error(500, headers={name: value})
+
+
+def test_malformed_data_that_are_no_bytes_are_refused() -> None:
+    data: Any = "data: {oops"
+
+    with pytest.raises(TypeError, match="must be bytes"):
+        malformed("well ", data)
+
+
 @pytest.mark.parametrize(("seconds", "header", "delay"), [(12.0, "12", "12s"), (0.5, "1", "0.5s")])
 def test_a_quota_error_says_when_to_come_back(
     client: Client, seconds: float, header: str, delay: str
@@ -284,6 +299,15 @@ def test_a_quota_error_says_when_to_come_back(
         }
 
 
+def test_a_quota_error_says_so_in_words_too(client: Client) -> None:
+    client.model.then(quota_error(12.0), quota_error(12.0, "MARK"))
+
+    told, marked = client.ask(), client.ask()
+
+    assert told.json["error"]["message"].endswith(" Please retry in 12s.")
+    assert marked.json["error"]["message"] == "MARK"
+
+
 def test_a_quota_error_may_leave_open_when_to_come_back(client: Client) -> None:
     client.model.then(quota_error(None))
 
@@ -291,6 +315,7 @@ def test_a_quota_error_may_leave_open_when_to_come_back(client: Client) -> None:
 
     assert answer.status == 429
     assert "retry-after" not in answer.headers
+    assert "retry" not in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -353,6 +378,16 @@ def test_a_request_without_any_text_is_answered(client: Client, body: Any) -> No
     assert client.model.requests[0].prompt == ""
 
 
-def test_a_body_that_is_no_json_is_a_bad_request(client: Client) -> None:
-    assert client.send("POST", client.path(), b"{no json").status == 400
-    assert client.send("POST", client.path(), b"\xff\xfe\xfd").status == 400
+@pytest.mark.parametrize("body", [b"", b"{no json", b"\xff\xfe\xfd", b"[" * 100_000])
+def test_a_body_that_is_no_json_is_a_bad_request_outside_the_script(
+    client: Client, body: bytes
+) -> None:
+    client.model.then(say("one"))
+
+    answer = client.send("POST", client.path(), body)
+
+    assert answer.status == 400
+    assert "the body is not JSON" in answer.json["error"]["message"]
+    assert ("status" in answer.json["error"]) is (client.protocol == "gemini")
+    assert client.model.requests == ()
+    assert client.said() == "one"

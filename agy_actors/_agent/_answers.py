@@ -1,0 +1,228 @@
+"""What an agent's actor knows, and the questions that it answers during a turn too."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from google.antigravity.connections.connection import resolve_active_tools
+from loguru import logger
+
+from agy_actors._agent import _messages as messages
+from agy_actors._agent._diagnosis import redact
+from agy_actors._agent._errors import AgentDeadError
+from agy_actors._agent._replies import AgentStatistics, ToolInfo
+from agy_actors._kernel import AsyncioActor, DeadlockError, current_caller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from google.antigravity import types as sdk
+
+    from agy_actors._agent._life import AgentSpec, Life
+    from agy_actors._agent._session import Session
+    from agy_actors._kernel import Envelope
+
+__all__ = ["AnsweringActor", "Outcome", "Reporter"]
+
+
+class Reporter(Protocol):
+    """Where an agent's incarnation reports to, from its own thread: its supervisor."""
+
+    def ready(self, actor: Any) -> None:
+        """Take note that the agent is up."""
+
+    def gone(self, actor: Any) -> None:
+        """Take note that the incarnation has ended, its loop too. See its `outcome`."""
+
+
+class Outcome(enum.Enum):
+    """Why an incarnation ended."""
+
+    ENDED = "ended"
+    """It was asked to."""
+
+    FAILED = "failed"
+    """It did not come up."""
+
+    CRASHED = "crashed"
+    """Its process died, or its turn could not be ended."""
+
+    RENEWED = "renewed"
+    """The model's service answered with an error that the SDK's conversation did not
+    survive. The agent did nothing wrong: a fresh one takes over, and it is no crash."""
+
+
+class AnsweringActor(AsyncioActor):
+    """The state of an agent's incarnation, and its answers to queries."""
+
+    use_daemon_thread: ClassVar[bool] = True  # The supervisors' exit hook ends it in order.
+
+    def __init__(self, spec: AgentSpec, life: Life, reporter: Reporter) -> None:
+        super().__init__()
+        self.spec = spec
+        self.life = life
+        self.actor_inbox.owner = f"agent {spec.name!r}"
+        self.turn_envelope: Envelope | None = None
+        """The turn that runs, from when it is taken up to its end."""
+        self.outcome = Outcome.ENDED
+        self.error: Exception | None = None
+        self._reporter = reporter
+        self._session: Session | None = None
+        self._broken = False
+        self._closing = False
+        self._idle_waiters: list[asyncio.Future[None]] = []
+        self._wakeups: list[asyncio.Future[None]] = []
+        self._log = logger.bind(agent=spec.name, supervisor=spec.supervisor)
+
+    def __str__(self) -> str:
+        return f"agent {self.spec.name!r}" if hasattr(self, "spec") else super().__str__()
+
+    def dead_error(self) -> Exception:
+        error = AgentDeadError(f"agent {self.spec.name!r} has ended")
+        error.__cause__ = self._cause
+        return error
+
+    def caller_name(self) -> str:
+        return f"agent {self.spec.name!r}"
+
+    def on_taken(self, envelope: Any) -> None:
+        self.turn_envelope = envelope
+
+    def redact(self, text: str) -> str:
+        """Return the text without the agent's secrets."""
+        return redact(text, self.spec.secrets)
+
+    # Waiting for turns.
+
+    def _is_idle(self, _: messages.IsIdle) -> bool:
+        return (
+            self._session is not None
+            and not (self._broken or self._closing)
+            and self.turn_envelope is None
+            and not self.actor_inbox.turns_waiting
+        )
+
+    async def _wait_for_idle(self, _: messages.WaitForIdle) -> None:
+        caller = current_caller.get()
+        for frame in () if caller is None else caller.frames():
+            if frame.urn == self.actor_urn and frame.in_turn:
+                raise DeadlockError(f"{self} cannot become idle: its turn waits for this very code")
+        while not self._is_idle(messages.IsIdle()):
+            waiter = self._loop.create_future()
+            self._idle_waiters.append(waiter)
+            self._loop.call_soon(self._tell_idle)
+            await waiter
+
+    def _tell_idle(self) -> None:
+        if not self._idle_waiters or self._ended:
+            return
+        if self._is_idle(messages.IsIdle()):
+            waiters, self._idle_waiters = self._idle_waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+        elif self._turns_open and self.turn_envelope is None:
+            # What waits is about to be taken up. If all of it was abandoned, no turn
+            # will end that could tell.
+            self._loop.call_soon(self._tell_idle)
+
+    async def _wait_for_wakeup(self, message: messages.WaitForWakeup) -> bool:
+        waiter = self._loop.create_future()
+        self._wakeups.append(waiter)
+        try:
+            async with asyncio.timeout(message.timeout):
+                await waiter
+        except TimeoutError:
+            return False
+        return True
+
+    def _wake(self) -> None:
+        waiters, self._wakeups = self._wakeups, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _signal_idle(self, _: messages.SignalIdle) -> None:
+        self._wake()
+
+    # Facts.
+
+    def _get_history(self, _: messages.GetHistory) -> list[sdk.Step]:
+        return list(self.life.steps)
+
+    def _clear_history(self, _: messages.ClearHistory) -> None:
+        self.life.steps.clear()
+
+    def _get_turn_count(self, _: messages.GetTurnCount) -> int:
+        return self.life.turns
+
+    def _get_total_usage(self, _: messages.GetTotalUsage) -> sdk.UsageMetadata:
+        if self._session is not None:
+            self.life.count_usage(self._session.usage)
+        return self.life.usage
+
+    def _get_last_turn_usage(self, _: messages.GetLastTurnUsage) -> sdk.UsageMetadata | None:
+        return self.life.last_turn_usage
+
+    def _get_last_response(self, _: messages.GetLastResponse) -> str | None:
+        return self.life.last_response()
+
+    def _get_compaction_indices(self, _: messages.GetCompactionIndices) -> list[int]:
+        return self.life.compaction_indices()
+
+    def _get_conversation_id(self, _: messages.GetConversationId) -> str:
+        return self.spec.conversation_id
+
+    def _get_statistics(self, _: messages.GetStatistics) -> AgentStatistics:
+        if self._session is None:
+            state = "starting"
+        else:
+            state = "idle" if self.turn_envelope is None else "busy"
+        return AgentStatistics(
+            name=self.spec.name,
+            state=state,
+            turns=self.life.turns,
+            turns_waiting=self.actor_inbox.turns_waiting,
+            restarts=self.life.restarts,
+            total_usage=self._get_total_usage(messages.GetTotalUsage()),
+            conversation_id=self.spec.conversation_id,
+            harness_pid=None if self._session is None else self._session.pid,
+            last_error=self.life.last_error,
+        )
+
+    def _available_tools(self, _: messages.AvailableTools) -> list[ToolInfo]:
+        config = self.spec.config
+        custom = [
+            ToolInfo(
+                name=getattr(tool, "__name__", type(tool).__name__),
+                description=(getattr(tool, "__doc__", None) or "").strip(),
+                source="custom",
+            )
+            for tool in config.tools
+            if callable(tool)
+        ]
+        builtin = [
+            ToolInfo(name=tool.value, description="", source="builtin")
+            for tool in sorted(resolve_active_tools(config.capabilities), key=lambda t: t.value)
+        ]
+        return [*custom, *builtin]
+
+    HANDLERS: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {
+        messages.IsIdle: _is_idle,
+        messages.WaitForIdle: _wait_for_idle,
+        messages.WaitForWakeup: _wait_for_wakeup,
+        messages.SignalIdle: _signal_idle,
+        messages.GetHistory: _get_history,
+        messages.ClearHistory: _clear_history,
+        messages.GetTurnCount: _get_turn_count,
+        messages.GetTotalUsage: _get_total_usage,
+        messages.GetLastTurnUsage: _get_last_turn_usage,
+        messages.GetLastResponse: _get_last_response,
+        messages.GetCompactionIndices: _get_compaction_indices,
+        messages.GetConversationId: _get_conversation_id,
+        messages.GetStatistics: _get_statistics,
+        messages.AvailableTools: _available_tools,
+    }
+    """What answers each type of message."""

@@ -1,0 +1,338 @@
+"""Turns, from when one is taken up to its answer.
+
+Guarantees:
+
+*   One turn at a time, first come first served (the kernel's turn lane).
+*   An error belongs to the ask whose turn it ended: every turn has its own `Turn`, and no
+    step is read outside one. A turn that did not end cleanly is halted before the next
+    starts, whatever happens to its asker meanwhile; one that cannot be halted takes its
+    incarnation with it.
+*   A turn is given to the model again only if nothing that had effects was seen in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from agy_actors._agent import _messages as messages
+from agy_actors._agent._answers import AnsweringActor
+from agy_actors._agent._diagnosis import diagnose, model_error
+from agy_actors._agent._errors import (
+    AgentDeadError,
+    TurnCancelled,
+    TurnError,
+    TurnInterrupted,
+    TurnStalled,
+    TurnTimeout,
+)
+from agy_actors._agent._replies import ChatReply
+from agy_actors._agent._session import SessionBroken
+from agy_actors._agent._settings import CANCEL_GRACE, chat_timeout, stall_timeout
+from agy_actors._agent._turn import Turn
+from agy_actors._kernel import Lane, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from google.antigravity import types as sdk
+
+    from agy_actors._agent._answers import Reporter
+    from agy_actors._agent._diagnosis import ModelFailure
+    from agy_actors._agent._life import AgentSpec, Life, Trial
+    from agy_actors._agent._session import Session
+    from agy_actors._agent._stream import ChatStream
+
+__all__ = ["StreamChat", "TurnTakingActor"]
+
+
+class StreamChat(Message[ChatReply]):
+    """A `Chat` whose answer goes to a `ChatStream` as it comes."""
+
+    __slots__ = ("chat", "stream")
+
+    lane = Lane.TURN
+
+    def __init__(self, chat: messages.Chat, stream: ChatStream) -> None:
+        self.chat = chat
+        self.stream = stream
+
+
+class TurnTakingActor(AnsweringActor):
+    """Takes turns on the session that its subclass opens and replaces."""
+
+    def __init__(self, spec: AgentSpec, life: Life, reporter: Reporter) -> None:
+        super().__init__(spec, life, reporter)
+        self._current: Turn | None = None
+        self._cancelled = False
+        self._cancelling: asyncio.Task[None] | None = None
+        self._harness_gone = False
+
+    def _crash(self, error: Exception) -> None:
+        """End this incarnation, and have the supervisor decide on the next."""
+        raise NotImplementedError
+
+    # Messages.
+
+    async def _chat(self, chat: messages.Chat) -> ChatReply | None:
+        return await self._have_chat(chat, None)
+
+    async def _stream_chat(self, message: StreamChat) -> ChatReply | None:
+        return await self._have_chat(message.chat, message.stream)
+
+    async def _have_chat(self, chat: messages.Chat, stream: ChatStream | None) -> ChatReply | None:
+        envelope = self.turn_envelope
+        assert envelope is not None
+        try:
+            return await self._have_turn(chat.prompt, chat.timeout, chat.stall_timeout, stream)
+        except (TurnError, AgentDeadError) as error:
+            if envelope.reply_to is not None:
+                raise
+            # Told and not asked: nobody waits for it, and the agent is not to die of it.
+            self._log.warning("A turn that nobody waits for ended: {}", type(error).__name__)
+            return None
+
+    async def _send(self, send: messages.Send) -> None:
+        envelope = self.turn_envelope
+        assert envelope is not None
+        reply_to = envelope.reply_to
+        if reply_to is not None and self.life.attempts_of(envelope) == 0:
+            reply_to.set(None)  # It has started; its end is nobody's to wait for.
+        try:
+            await self._have_turn(send.prompt, None, None, None)
+        except (TurnError, AgentDeadError) as error:
+            self._log.warning("A sent turn ended: {}", type(error).__name__)
+
+    def _cancel(self, _: messages.Cancel) -> bool:
+        trial = self.life.trial
+        if self._session is None or self._broken:
+            # A turn that a crash broke waits for its next attempt: it will not have it.
+            if trial is None or trial.answered:
+                return False
+            trial.cancelled = True
+            return True
+        if self.turn_envelope is None:
+            return False
+        if not self._cancelled:
+            self._cancelled = True
+            self._cancelling = self._loop.create_task(self._cancel_turn(self._session))
+        return True
+
+    async def _cancel_turn(self, session: Session) -> None:
+        with contextlib.suppress(SessionBroken):  # The turn sees that for itself.
+            await session.cancel()
+        await asyncio.sleep(CANCEL_GRACE)  # The turn's end ends this task.
+        session.kill()
+
+    # A turn.
+
+    async def _have_turn(
+        self, prompt: Any, timeout: float | None, stall: float | None, stream: ChatStream | None
+    ) -> ChatReply:
+        envelope = self.turn_envelope
+        assert envelope is not None
+        life = self.life
+        trial = life.try_turn(envelope, timeout or chat_timeout(), self._host.monotonic())
+        log = self._log.bind(turn=life.turns)
+        log.debug("Turn starts, attempt {}", trial.attempt)
+        self._wake()
+        handed_over = False
+        turn = self._current = Turn(self.redact)
+        self._cancelled = False
+        try:
+            reply = await self._run_turn(turn, trial, prompt, stall or stall_timeout(), stream)
+        except TurnError as error:
+            if self._is_to_be_retried(error, turn, trial, stream):
+                log.debug("Turn ended: {}, to be retried", type(error).__name__)
+                # Stay unanswered: the end of this incarnation hands the message over.
+                handed_over = True
+                await self._loop.create_future()
+            log.debug("Turn ended: {}", type(error).__name__)
+            raise
+        except asyncio.CancelledError:
+            if self._closing:
+                raise self.dead_error() from None
+            raise
+        else:
+            log.debug("Turn ended")
+            return reply
+        finally:
+            self._end_turn(handed_over=handed_over and self._ended)
+
+    def _is_to_be_retried(
+        self, error: TurnError, turn: Turn, trial: Trial, stream: ChatStream | None
+    ) -> bool:
+        return (
+            self._broken
+            and not trial.cancelled
+            and not trial.answered
+            and (stream is None or not (turn.text or turn.thoughts))
+            and self.spec.retry.allows(error, trial.attempt)
+        )
+
+    def _end_turn(self, *, handed_over: bool) -> None:
+        self._current = None
+        self.turn_envelope = None
+        if self._cancelling is not None:
+            self._cancelling.cancel()
+            self._cancelling = None
+        if not handed_over:
+            self.life.trial = None
+        if self._harness_gone:  # Its death came too late for the turn to see it.
+            self._crash(TurnInterrupted(f"the process of {self} died"))
+        self._loop.call_soon(self._tell_idle)
+
+    async def _run_turn(
+        self, turn: Turn, trial: Trial, prompt: Any, stall: float, stream: ChatStream | None
+    ) -> ChatReply:
+        session = self._session
+        assert session is not None
+        left = trial.deadline - self._host.monotonic()
+        if trial.cancelled:
+            raise self._cancelled_error(turn)
+        if left <= 0:  # It went by while the agent was restarted.
+            raise self._timeout_error(turn, trial.seconds, stalled=False)
+        before = session.usage
+        deadline = self._loop.time() + left
+        try:
+            async with asyncio.timeout(left):
+                await session.send(prompt)
+                await self._read_steps(session, turn, stall, stream)
+        except TimeoutError:
+            stalled = self._loop.time() < deadline
+            error = self._timeout_error(turn, stall if stalled else trial.seconds, stalled=stalled)
+            await self._halt_or_crash(session)
+            raise error from None
+        except SessionBroken as broken:
+            # Not as the cause: it holds what the service said, keys included.
+            broken_error = (
+                self._cancelled_error(turn)
+                if self._cancelled
+                else self._broken_error(turn, self.redact(str(broken)))
+            )
+            self._crash(broken_error)
+            raise broken_error from None
+        except asyncio.CancelledError:
+            # The asker went away: the next turn must find a free agent.
+            await self._halt_or_crash(session)
+            raise
+        except TurnError:
+            await self._halt_or_crash(session)
+            raise
+        finally:
+            if self._session is session:
+                self._count_usage(session, before)
+        if self._cancelled:
+            raise self._cancelled_error(turn)
+        return self._reply(turn, trial, session)
+
+    async def _read_steps(
+        self, session: Session, turn: Turn, stall: float, stream: ChatStream | None
+    ) -> None:
+        while True:
+            async with asyncio.timeout(None if turn.waits_for_tool else stall):
+                step = await session.next_step()
+            if step is None:
+                return
+            self.life.record(step)
+            for event in turn.observe(step):
+                if stream is not None:
+                    stream.push(event)
+            self._check_valves(turn)
+
+    def _check_valves(self, turn: Turn) -> None:
+        spec = self.spec
+        failure = turn.failure
+        if failure is not None and 0 < spec.max_model_errors <= turn.model_errors:
+            words = f"{turn.model_errors} errors in a row; {failure.message}"
+            raise self._model_error(turn, failure._replace(message=words))
+        if 0 < spec.max_empty_steps <= turn.empty_steps:
+            raise TurnStalled(
+                f"a turn of {self} brought {turn.empty_steps} steps without text or tool call",
+                text=turn.text,
+                tool_calls=turn.tool_calls,
+            )
+
+    def _reply(self, turn: Turn, trial: Trial, session: Session) -> ChatReply:
+        if turn.failure is not None:  # No output came after it: it is what ended the turn (F9).
+            raise self._model_error(turn, turn.failure)
+        return ChatReply(
+            text=turn.text,
+            thoughts=turn.thoughts,
+            tool_calls=turn.tool_calls,
+            usage=self.life.last_turn_usage,
+            structured_output=turn.structured_output,
+            stop_reason=session.stop_reason,
+            attempts=trial.attempt,
+            conversation_id=self.spec.conversation_id,
+        )
+
+    def _count_usage(self, session: Session, before: sdk.UsageMetadata) -> None:
+        usage = session.usage
+        self.life.count_usage(usage)
+        spent = usage - before
+        self.life.last_turn_usage = spent if spent.total_token_count else None
+
+    async def _halt_or_crash(self, session: Session) -> None:
+        """Leave the session ready for the next turn, or replace it.
+
+        Who abandons the turn meanwhile must not keep that from happening: only the
+        incarnation's own end does.
+        """
+        halting = self._loop.create_task(session.halt(CANCEL_GRACE))
+        abandoned = False
+        while not halting.done():
+            try:
+                await asyncio.wait([halting])
+            except asyncio.CancelledError:
+                if self._closing or self._cut_off:
+                    halting.cancel()
+                    raise
+                abandoned = True
+        if not halting.result():
+            self._crash(TurnInterrupted(f"a turn of {self} could not be ended"))
+        if abandoned:
+            raise asyncio.CancelledError
+
+    # Errors.
+
+    def _model_error(self, turn: Turn, failure: ModelFailure) -> TurnError:
+        return model_error(failure, str(self), text=turn.text, tool_calls=turn.tool_calls)
+
+    def _timeout_error(self, turn: Turn, seconds: float, *, stalled: bool) -> TurnError:
+        failure = turn.failure or turn.suspicion
+        if failure is not None:
+            return self._model_error(turn, failure)
+        kind = TurnStalled if stalled else TurnTimeout
+        what = "was silent for" if stalled else "did not end within"
+        return kind(
+            f"a turn of {self} {what} {seconds:g} seconds and was cancelled",
+            text=turn.text,
+            tool_calls=turn.tool_calls,
+        )
+
+    def _cancelled_error(self, turn: Turn) -> TurnError:
+        return TurnCancelled(
+            f"the turn of {self} was cancelled", text=turn.text, tool_calls=turn.tool_calls
+        )
+
+    def _broken_error(self, turn: Turn, reason: str) -> TurnError:
+        failure = diagnose(reason) or turn.failure or turn.suspicion
+        if failure is not None:
+            return self._model_error(turn, failure)
+        return TurnInterrupted(
+            f"a turn of {self} was cut off: its process ended or its connection broke"
+            f" ({' '.join(reason.split())})",
+            text=turn.text,
+            tool_calls=turn.tool_calls,
+        )
+
+    HANDLERS: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {
+        **AnsweringActor.HANDLERS,
+        messages.Chat: _chat,
+        StreamChat: _stream_chat,
+        messages.Send: _send,
+        messages.Cancel: _cancel,
+    }
+    """What answers each type of message."""

@@ -1,0 +1,215 @@
+"""What an agent keeps from incarnation to incarnation, and what its end leaves behind."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from agents import PATIENCE, SOON, kill_harness, pid_of, until
+from google.antigravity import types as sdk
+from hypothesis import given
+from hypothesis import strategies as st
+from loguru import logger
+
+from agy_actors import (
+    AgentDeadError,
+    Chat,
+    Delete,
+    Disconnect,
+    GetConversationId,
+    GetTurnCount,
+    IsIdle,
+    ModelError,
+    RetryPolicy,
+    Supervisor,
+    TurnInterrupted,
+    TurnStalled,
+)
+from agy_actors._agent import Life
+from agy_actors._kernel import Envelope, ReplyFuture
+from agy_actors.testing import ScriptedModel, http_error, silence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from agy_actors import AgentRef, SupervisorRef
+
+KEY = "sk-very-secret-key-0123456789"
+
+
+def usage(total: int) -> sdk.UsageMetadata:
+    return sdk.UsageMetadata(prompt_token_count=total, total_token_count=total)
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.booleans(), st.integers(0, 100)), max_size=10))
+def test_usage_never_shrinks_whatever_a_restart_brings_back(
+    rounds: list[tuple[int, bool, int]],
+) -> None:
+    life = Life()
+    life.resume([], usage(0))
+    spent, conversation = 0, 0
+
+    for tokens, crash, kept in rounds:
+        spent, conversation = spent + tokens, conversation + tokens
+        life.count_usage(usage(conversation))
+        if crash:  # The harness restores all, some or nothing of it.
+            conversation = min(conversation, kept)
+            life.resume([], usage(conversation))
+            life.count_usage(usage(conversation))
+
+        assert life.usage.total_token_count == spent
+
+
+def test_a_turn_keeps_its_deadline_and_its_number_across_attempts() -> None:
+    life = Life()
+    first, second = (Envelope(Chat("hi"), ReplyFuture()) for _ in range(2))
+
+    assert life.try_turn(first, 10.0, now=100.0).deadline == 110.0
+    again = life.try_turn(first, 10.0, now=105.0)
+    assert (again.attempt, again.deadline, life.turns) == (2, 110.0, 1)
+
+    other = life.try_turn(second, 10.0, now=106.0)
+    assert (other.attempt, other.deadline, life.turns) == (1, 116.0, 2)
+    for envelope in (first, second):
+        assert envelope.reply_to is not None
+        envelope.reply_to.set(None)
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "allowed"),
+    [
+        (TurnInterrupted("x"), 1, True),
+        (TurnInterrupted("x"), 2, False),
+        (TurnInterrupted("x", tool_calls=(sdk.ToolCall(name="pay"),)), 1, False),
+        (TurnStalled("x"), 1, False),
+        (ModelError("x", status=503), 1, False),
+    ],
+)
+def test_a_turn_is_tried_again_only_after_a_crash_without_effects(
+    error: Any, attempt: int, allowed: bool
+) -> None:
+    assert RetryPolicy().allows(error, attempt) is allowed
+
+
+def test_an_agent_that_was_ended_is_dead_to_all_that_ask(either: AgentRef) -> None:
+    pid = pid_of(either)
+
+    either.ask(Disconnect(), timeout=SOON)
+
+    for message in (Chat("hi"), IsIdle(), Disconnect()):
+        with pytest.raises(AgentDeadError, match="'either' has ended"):
+            either.ask(message, timeout=SOON)
+    assert not psutil.pid_exists(pid)
+    either.stop()
+    assert either.stop() is False
+
+
+def test_a_stop_while_the_agent_disconnects_is_answered_at_its_end(agent: AgentRef) -> None:
+    pid = pid_of(agent)
+
+    disconnected = agent.ask(Disconnect(), block=False)
+    agent.stop(timeout=SOON)
+
+    assert not psutil.pid_exists(pid)
+    until(disconnected.done)
+
+
+def test_a_deleted_conversation_is_gone_from_disk_and_a_disconnected_one_is_not(
+    model: ScriptedModel, tmp_path: Path
+) -> None:
+    with Supervisor.start(state_dir=tmp_path) as supervisor:
+        kept = supervisor.create_agent(model.openai_config(), name="kept")
+        deleted = supervisor.create_agent(model.openai_config(), name="deleted")
+        ids = [agent.ask(GetConversationId()) for agent in (kept, deleted)]
+        for agent in (kept, deleted):
+            agent.ask(Chat("hi"))
+        assert [(tmp_path / f"{i}.db").exists() for i in ids] == [True, True]
+
+        kept.ask(Disconnect())
+        deleted.ask(Delete())
+
+        assert [path.name for path in tmp_path.glob("*.db*")] == [f"{ids[0]}.db"]
+        with pytest.raises(AgentDeadError):
+            deleted.ask(Chat("hi"))
+
+
+def test_the_same_name_resumes_its_conversation_in_the_next_run(
+    model: ScriptedModel, tmp_path: Path
+) -> None:
+    with Supervisor.start(state_dir=tmp_path) as supervisor:
+        supervisor.create_agent(model.openai_config(), name="poet").ask(Chat("one"))
+
+    with Supervisor.start(state_dir=tmp_path) as supervisor:
+        poet = supervisor.create_agent(model.openai_config(), name="poet")
+        poet.ask(Chat("two"))
+
+        assert poet.ask(GetTurnCount()) == 2
+    assert model.requests[-1].messages == (
+        ("user", "one"),
+        ("assistant", "echo: one"),
+        ("user", "two"),
+    )
+
+
+def test_an_agent_that_fails_by_a_message_leaves_no_process(agent: AgentRef) -> None:
+    pid = pid_of(agent)
+
+    agent.tell("what no agent answers")
+
+    assert agent.actor_stopped.wait(SOON)
+    until(lambda: not psutil.pid_exists(pid))
+
+
+def test_no_error_and_no_log_line_holds_the_api_key(
+    model: ScriptedModel, supervisor: SupervisorRef
+) -> None:
+    lines: list[str] = []
+    sink = logger.add(lines.append, level="DEBUG", format="{message} {extra} {exception}")
+    logger.enable("agy_actors")
+    try:
+        agent = supervisor.create_agent(model.gemini_config(api_key=KEY), name="keyed")
+        errors = []
+        for reply in (
+            http_error(401, f"bad key {KEY}"),
+            http_error(500, "x" * 470 + KEY),
+            http_error(503, f"busy for {KEY}"),
+        ):
+            model.then(reply)
+            with pytest.raises(ModelError) as caught:
+                agent.ask(Chat("hi", timeout=1.0), timeout=PATIENCE)
+            errors.append(caught.getrepr(style="native", chain=True))
+        model.then(silence())
+        future = agent.ask(Chat("hi"), block=False)
+        model.wait_for_requests(4)
+        kill_harness(agent)
+        future.get(timeout=PATIENCE)
+    finally:
+        logger.disable("agy_actors")
+        logger.remove(sink)
+
+    assert any("Turn starts" in line for line in lines)
+    for text in (*lines, *map(str, errors)):
+        assert KEY[:8] not in text, text
+    assert ["[redacted]" in str(error) for error in errors] == [True, True, True]
+
+
+def test_agents_made_and_ended_over_and_over_leave_nothing(
+    model: ScriptedModel, supervisor: SupervisorRef
+) -> None:
+    def cycle() -> None:
+        agent = supervisor.create_agent(model.openai_config())
+        agent.ask(Chat("hi"))
+        supervisor.shutdown_agent(agent)
+
+    cycle()
+    count: Callable[[], int] = psutil.Process().num_fds
+    descriptors, threads = count(), threading.active_count()
+
+    for _ in range(5):
+        cycle()
+
+    until(lambda: threading.active_count() <= threads)
+    until(lambda: count() <= descriptors + 1)

@@ -1,0 +1,69 @@
+"""Messages, which refuse what cannot be asked before anything starts."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from typing import Any
+
+import pytest
+from google.antigravity import types as sdk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agy_actors import AgyActorsError, Chat, InvalidPrompt, IsIdle, Send, WaitForIdle
+from agy_actors._kernel import Lane
+from agy_actors._kernel._message import takes_turn
+
+IMAGE = sdk.Image(data=b"x", mime_type="image/png")
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n", [], ["", " "], None, 5, b"x", [5], {"a": 1}])
+@pytest.mark.parametrize("kind", [Chat, Send])
+def test_a_prompt_that_cannot_be_asked_is_refused(kind: type[Any], prompt: object) -> None:
+    with pytest.raises(InvalidPrompt, match="prompt") as caught:
+        kind(prompt)
+
+    assert isinstance(caught.value, (AgyActorsError, ValueError))
+    assert not caught.value.retryable
+
+
+@pytest.mark.parametrize("prompt", ["hi", IMAGE, ["look", IMAGE], ("a", "b")])
+@pytest.mark.parametrize("kind", [Chat, Send])
+def test_text_media_and_sequences_of_them_are_prompts(kind: type[Any], prompt: object) -> None:
+    assert kind(prompt).prompt is prompt
+
+
+def test_a_refused_part_is_named_by_its_position() -> None:
+    with pytest.raises(InvalidPrompt, match="part 1 of a prompt is a float"):
+        Chat(["a", 1.5])
+
+
+@pytest.mark.parametrize("name", ["timeout", "stall_timeout"])
+@pytest.mark.parametrize("seconds", [0, -1, math.nan, "5", True])
+def test_a_time_that_is_no_time_is_refused(name: str, seconds: Any) -> None:
+    with pytest.raises(InvalidPrompt, match=name):
+        Chat("hi", **{name: seconds})
+
+
+@given(st.text())
+def test_exactly_the_texts_with_more_than_white_space_are_prompts(text: str) -> None:
+    if text.strip():
+        assert Chat(text).prompt == text
+    else:
+        with pytest.raises(InvalidPrompt):
+            Chat(text)
+
+
+def test_turns_wait_for_each_other_and_queries_do_not() -> None:
+    assert takes_turn(Chat("hi"))
+    assert takes_turn(Send("hi"))
+    assert not takes_turn(IsIdle())
+    assert WaitForIdle.lane is Lane.CONTROL
+
+
+def test_messages_are_values() -> None:
+    chat = Chat("hi", timeout=1.0)
+
+    assert chat == Chat("hi", timeout=1.0) != Chat("hi")
+    assert pickle.loads(pickle.dumps(chat)) == chat

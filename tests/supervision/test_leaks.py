@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import gc
+import tempfile
+import threading
+from typing import TYPE_CHECKING
+
+import psutil
+import pykka
+import pytest
+from helpers import children
+
+from agy_actors import AgentDeadError, Chat, CreateAgent, Supervisor
+from agy_actors.testing import ScriptedModel, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROUNDS = 50
+
+
+def stop_in_mid_turn(agents: int) -> None:
+    """Have a model, a supervisor and agents, and stop it while they are all busy."""
+    with ScriptedModel(say("and so on", gate=threading.Event())) as model:
+        supervisor = Supervisor.start()
+        creations = [
+            supervisor.ask(CreateAgent(model.openai_config()), block=False) for _ in range(agents)
+        ]
+        turns = [creation.get().ask(Chat("hi"), block=False) for creation in creations]
+        model.wait_for_requests(agents)
+
+        supervisor.stop()
+
+        for turn in turns:
+            with pytest.raises(AgentDeadError):
+                turn.get(timeout=5)
+            model.wait_for_disconnect()
+
+
+@pytest.mark.timeout(120)
+def test_supervisors_that_come_and_go_leave_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    stop_in_mid_turn(1)  # What is made once, is made now.
+    gc.collect()
+    threads = set(threading.enumerate())
+    descriptors = psutil.Process().num_fds()
+
+    for number in range(ROUNDS):
+        stop_in_mid_turn(1 + number % 2)
+
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(5)
+    assert set(threading.enumerate()) <= threads
+    assert psutil.Process().num_fds() <= descriptors
+    assert list(tmp_path.iterdir()) == []
+    assert not children()
+    assert pykka.ActorRegistry.get_all() == []

@@ -1,0 +1,460 @@
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pykka
+import pytest
+from helpers import HANGS, children, fake_harness, kill_process, long_backoff, pid_of
+
+from agy_actors import (
+    AgentDeadError,
+    AgentStartError,
+    Chat,
+    CreateAgent,
+    Delete,
+    Disconnect,
+    GetConversationId,
+    InvalidConfig,
+    Shutdown,
+    ShutdownAgent,
+    Supervisor,
+)
+from agy_actors._agent import AgentActor
+from agy_actors._supervision import _supervisor
+from agy_actors.testing import ScriptedModel, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from agy_actors import AgentRef, SupervisorRef
+
+PROMPTLY = 8.0
+"""Seconds for what takes a fraction of one, and would take 10 if it went wrong."""
+
+
+def save_dirs(parent: Path) -> list[Path]:
+    return list(parent.glob("agy_actors_*"))
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+def by_name(agent: AgentRef) -> str:
+    return agent.name
+
+
+def by_ref(agent: AgentRef) -> AgentRef:
+    return agent
+
+
+@pytest.mark.parametrize("given", [by_name, by_ref])
+def test_an_agent_is_shut_down(
+    supervisor: SupervisorRef,
+    model: ScriptedModel,
+    given: Callable[[AgentRef], str | AgentRef],
+) -> None:
+    agent = supervisor.create_agent(model.openai_config(), "poet")
+    process = psutil.Process(pid_of(agent))
+
+    supervisor.shutdown_agent(given(agent))
+
+    assert not process.is_running()
+    assert not agent.is_alive()
+    assert supervisor.children() == {}
+    assert pykka.ActorRegistry.get_all() == [supervisor]
+
+
+def test_an_agent_that_was_shut_down_is_dead_at_once(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    agent = supervisor.create_agent(model.openai_config(), "poet")
+
+    supervisor.ask(ShutdownAgent(agent))
+
+    for _ in range(2):
+        with pytest.raises(AgentDeadError, match="agent 'poet' has ended"):
+            agent.ask(Chat("hi"), timeout=PROMPTLY)
+    with pytest.raises(AgentDeadError):
+        agent.tell(Chat("hi"))
+    with pytest.raises(AgentDeadError):
+        agent.stream("hi").result()
+
+
+def test_an_unknown_name_is_an_error_that_names_the_known_ones(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    with pytest.raises(InvalidConfig, match=r"has no agent 'poet'; it has none"):
+        supervisor.shutdown_agent("poet")
+    for name in ("poet", "critic"):
+        supervisor.create_agent(model.openai_config(), name)
+
+    with pytest.raises(InvalidConfig, match=r"has no agent 'poets'; it has 'poet', 'critic'"):
+        supervisor.shutdown_agent("poets")
+    with pytest.raises(InvalidConfig, match="has no agent"):
+        supervisor.shutdown_agent(["poet"])  # type: ignore[arg-type]
+
+    assert list(supervisor.children()) == ["poet", "critic"]
+
+
+def test_the_agent_of_another_supervisor_is_not_ended(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    with Supervisor.start() as other:
+        agent = other.create_agent(model.openai_config(), "poet")
+        supervisor.create_agent(model.openai_config(), "poet")
+
+        with pytest.raises(InvalidConfig, match="is not an agent of"):
+            supervisor.shutdown_agent(agent)
+
+        assert agent.ask(Chat("hi")).text == "echo: hi"
+
+
+def test_ending_an_agent_twice_is_safe(supervisor: SupervisorRef, model: ScriptedModel) -> None:
+    agent = supervisor.create_agent(model.openai_config(), "poet")
+
+    for _ in range(2):
+        supervisor.shutdown_agent(agent)
+
+
+def test_many_may_end_the_same_agent_at_once(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    agent = supervisor.create_agent(model.openai_config(), "poet")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: supervisor.shutdown_agent(agent), range(8)))
+
+    assert supervisor.children() == {}
+
+
+@pytest.mark.parametrize("end", ["stop", "disconnect", "delete"])
+def test_an_agent_that_was_ended_by_itself_is_forgotten_and_not_restarted(
+    supervisor: SupervisorRef, model: ScriptedModel, end: str
+) -> None:
+    agent = supervisor.create_agent(model.openai_config(), "poet")
+
+    if end == "stop":
+        agent.stop()
+    else:
+        agent.ask(Disconnect() if end == "disconnect" else Delete())
+
+    supervisor.shutdown_agent(agent)
+    assert supervisor.children() == {}
+    assert not children()
+    supervisor.create_agent(model.openai_config(), "poet")
+
+
+def test_whoever_stopped_an_agent_finds_it_forgotten(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    agents = [supervisor.create_agent(model.openai_config(), str(n)) for n in range(3)]
+
+    for number, agent in enumerate(agents):
+        agent.stop()
+        assert len(supervisor.children()) == 2 - number
+
+
+def test_a_turn_is_cut_off_by_the_end_of_its_agent(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    model.then(say("never", gate=threading.Event()))
+    agent = supervisor.create_agent(model.openai_config(), "poet")
+    turn = agent.ask(Chat("one"), block=False)
+    waiting = agent.ask(Chat("two"), block=False)
+    model.wait_for_requests(1)
+
+    supervisor.shutdown_agent("poet", timeout=PROMPTLY)
+
+    model.wait_for_disconnect()
+    for reply in (turn, waiting):
+        with pytest.raises(AgentDeadError):
+            reply.get(timeout=PROMPTLY)
+    assert len(model.requests) == 1
+    assert not children()
+
+
+def test_an_agent_can_be_ended_while_it_starts(
+    supervisor: SupervisorRef, model: ScriptedModel, tmp_path: Path
+) -> None:
+    config = model.openai_config(env=fake_harness(tmp_path, HANGS))
+    creation = supervisor.ask(CreateAgent(config, "poet"), block=False)
+
+    supervisor.shutdown_agent("poet", timeout=PROMPTLY)
+
+    with pytest.raises(AgentStartError, match="was ended while it started"):
+        creation.get(timeout=PROMPTLY)
+    assert not children()
+    assert supervisor.children() == {}
+
+
+@pytest.mark.parametrize("end", ["shutdown", "stop", "disconnect"])
+def test_an_agent_can_be_ended_while_it_waits_for_its_restart(
+    model: ScriptedModel, end: str
+) -> None:
+    waits = threading.Event()
+    with Supervisor.start(backoff=long_backoff(waits)) as supervisor:
+        agent = supervisor.create_agent(model.openai_config(), "poet")
+        kill_process(agent)
+        assert agent.ask(Chat("one")).text == "echo: one"
+        kill_process(agent)
+        assert waits.wait(10)
+        turn = agent.ask(Chat("two"), block=False)
+
+        if end == "shutdown":
+            supervisor.shutdown_agent(agent, timeout=PROMPTLY)
+        elif end == "stop":
+            assert agent.stop(timeout=PROMPTLY)
+        else:
+            agent.ask(Disconnect(), timeout=PROMPTLY)
+
+        assert turn.done()
+        assert not agent.is_alive()
+        supervisor.shutdown_agent(agent)
+        assert supervisor.children() == {}
+
+
+def test_what_came_to_a_waiting_agent_is_answered_when_its_supervisor_stops(
+    model: ScriptedModel,
+) -> None:
+    waits = threading.Event()
+    with Supervisor.start(backoff=long_backoff(waits)) as supervisor:
+        agent = supervisor.create_agent(model.openai_config(), "poet")
+        kill_process(agent)
+        agent.ask(Chat("one"))
+        kill_process(agent)
+        assert waits.wait(10)
+        asked = [agent.ask(GetConversationId(), block=False) for _ in range(3)]
+
+    for reply in asked:
+        with pytest.raises(AgentDeadError):
+            reply.get(timeout=PROMPTLY)
+
+
+def test_the_end_of_a_block_ends_all(model: ScriptedModel, temporary: Path) -> None:
+    with Supervisor.start() as supervisor:
+        agents = [supervisor.create_agent(model.openai_config()) for _ in range(3)]
+        assert len(save_dirs(temporary)) == 1
+
+    assert not supervisor.is_alive()
+    assert not any(agent.is_alive() for agent in agents)
+    assert not children()
+    assert save_dirs(temporary) == []
+    assert pykka.ActorRegistry.get_all() == []
+
+
+def test_an_error_in_a_block_gets_out_and_ends_all(model: ScriptedModel) -> None:
+    model.then(say("never", gate=threading.Event()))
+    supervisor = Supervisor.start()
+    turn = supervisor.create_agent(model.openai_config()).ask(Chat("hi"), block=False)
+    model.wait_for_requests(1)
+
+    with pytest.raises(ZeroDivisionError), supervisor:
+        raise ZeroDivisionError
+
+    assert not children()
+    with pytest.raises(AgentDeadError):
+        turn.get(timeout=PROMPTLY)
+
+
+def test_shutdown_ends_all(model: ScriptedModel, temporary: Path) -> None:
+    supervisor = Supervisor.start()
+    agents = [supervisor.create_agent(model.openai_config()) for _ in range(2)]
+
+    supervisor.ask(Shutdown())
+
+    assert not children()
+    assert not any(agent.is_alive() for agent in agents)
+    supervisor.stop()
+    assert save_dirs(temporary) == []
+    assert not supervisor.shutdown()
+
+
+def test_agents_are_ended_the_youngest_first(
+    model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+    forget = Supervisor._forget
+
+    def note(self: Supervisor, child: _supervisor._Child, error: Exception | None) -> None:
+        ended.append(child.spec.name)
+        forget(self, child, error)
+
+    monkeypatch.setattr(Supervisor, "_forget", note)
+    with Supervisor.start() as supervisor:
+        for name in "abc":
+            supervisor.create_agent(model.openai_config(), name)
+
+    assert ended == ["c", "b", "a"]
+
+
+def test_whoever_ends_an_agent_is_answered_also_when_the_supervisor_stops_meanwhile(
+    model: ScriptedModel,
+) -> None:
+    supervisor = Supervisor.start()
+    agent = supervisor.create_agent(model.openai_config(), "poet")
+
+    ending = [supervisor.ask(ShutdownAgent(agent), block=False) for _ in range(2)]
+    ending.append(supervisor.ask(Shutdown(), block=False))
+    supervisor.stop(timeout=PROMPTLY)
+
+    assert [reply.get(timeout=PROMPTLY) for reply in ending] == [None] * 3
+
+
+def test_no_report_is_lost_when_a_supervisor_stops_while_its_agents_crash(
+    model: ScriptedModel,
+) -> None:
+    for _ in range(5):
+        supervisor = Supervisor.start()
+        agents = [supervisor.create_agent(model.openai_config()) for _ in range(2)]
+        for agent in agents:
+            os.kill(pid_of(agent), 9)
+
+        supervisor.stop(timeout=PROMPTLY)  # 10 and more, if it waited for what was said before.
+
+
+def test_agents_that_are_stuck_are_abandoned_all_in_the_time_of_one(
+    model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_supervisor, "_CHILD_GRACE", 0.4)
+    monkeypatch.setattr(_supervisor, "_ORDERLY", 0.1)
+    actors: list[NotedActor] = []
+    monkeypatch.setattr(_supervisor, "AgentActor", note_actors(actors))
+    model.when(".", say("never", gate=threading.Event()))
+    release = threading.Event()
+    supervisor = Supervisor.start()
+    agents = [supervisor.create_agent(model.openai_config()) for _ in range(4)]
+    turns = [agent.ask(Chat("hi"), block=False) for agent in agents]
+    model.wait_for_requests(4)
+    for actor in actors:
+        block_loop(actor, release)
+    processes = children()
+
+    supervisor.stop(timeout=3 * 0.8)  # One after another would take 4 * 0.8.
+
+    assert not any(process.status() != psutil.STATUS_ZOMBIE for process in processes)
+    for turn in turns:
+        with pytest.raises(AgentDeadError):
+            turn.get(timeout=0)
+    assert not any(agent.is_alive() for agent in agents)
+    release.set()
+    for actor in actors:
+        assert actor.over.wait(5)
+
+
+class NotedActor(AgentActor):
+    """An agent that tells when its thread has ended."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.over = threading.Event()
+
+    def _after_loop(self) -> None:
+        super()._after_loop()
+        self.over.set()
+
+
+def note_actors(noted: list[NotedActor]) -> Callable[..., NotedActor]:
+    def make(*args: Any) -> NotedActor:
+        actor = NotedActor(*args)
+        noted.append(actor)
+        return actor
+
+    return make
+
+
+def block_loop(actor: AgentActor, release: threading.Event) -> None:
+    """Block an agent's whole loop, as a hook may that waits for something in vain."""
+    blocks = threading.Event()
+
+    def block() -> None:
+        blocks.set()
+        release.wait(30)
+
+    actor._loop.call_soon_threadsafe(block)
+    assert blocks.wait(5)
+
+
+def test_pykkas_stop_all_ends_everything_and_restarts_nothing(
+    model: ScriptedModel, temporary: Path
+) -> None:
+    waits = threading.Event()
+    first = Supervisor.start(backoff=long_backoff(waits))
+    second = Supervisor.start()
+    agents = [owner.create_agent(model.openai_config()) for owner in (first, second, first)]
+    kill_process(agents[0])
+    agents[0].ask(Chat("hi"))
+    kill_process(agents[0])
+    assert waits.wait(10)
+
+    stopped = pykka.ActorRegistry.stop_all(timeout=PROMPTLY)
+
+    assert stopped == [True] * 5
+    assert pykka.ActorRegistry.get_all() == []
+    assert not any(ref.is_alive() for ref in (first, second, *agents))
+    assert not children()
+    assert save_dirs(temporary) == []
+
+
+def test_agents_stopped_by_pykka_alone_leave_their_supervisor_working(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    agent = supervisor.create_agent(model.openai_config(), "poet")
+
+    agent.stop()
+
+    assert supervisor.create_agent(model.openai_config(), "poet").ask(Chat("hi")).text == "echo: hi"
+
+
+def test_supervisors_in_one_process_are_isolated(model: ScriptedModel) -> None:
+    with Supervisor.start() as first, ScriptedModel(lambda prompt: f"two: {prompt}") as other:
+        a = first.create_agent(model.openai_config(), "poet")
+        with Supervisor.start() as second:
+            b = second.create_agent(other.gemini_config(), "poet")
+
+            assert (a.ask(Chat("hi")).text, b.ask(Chat("hi")).text) == ("echo: hi", "two: hi")
+            assert (first.children(), second.children()) == ({"poet": a}, {"poet": b})
+
+        assert not b.is_alive()
+        assert a.ask(Chat("again")).text == "echo: again"
+
+
+def test_a_name_in_a_state_dir_resumes_its_conversation_in_the_next_run(
+    model: ScriptedModel, tmp_path: Path
+) -> None:
+    ids = []
+    for prompt in ("one", "two"):
+        with Supervisor.start(state_dir=tmp_path) as supervisor:
+            agent = supervisor.create_agent(model.openai_config(), "poet")
+            agent.ask(Chat(prompt))
+            ids.append(agent.ask(GetConversationId()))
+
+    assert ids[0] == ids[1]
+    assert [text for _, text in model.requests[1].messages] == ["one", "echo: one", "two"]
+    assert tmp_path.is_dir()
+
+
+def test_another_name_in_a_state_dir_has_a_conversation_of_its_own(
+    model: ScriptedModel, tmp_path: Path
+) -> None:
+    for name in ("poet", "Poet"):
+        with Supervisor.start(state_dir=tmp_path) as supervisor:
+            supervisor.create_agent(model.openai_config(), name).ask(Chat(name))
+
+    assert model.requests[1].messages == (("user", "Poet"),)
+
+
+def test_without_a_state_dir_nothing_is_resumed(model: ScriptedModel, temporary: Path) -> None:
+    for _ in range(2):
+        with Supervisor.start() as supervisor:
+            supervisor.create_agent(model.openai_config(), "poet").ask(Chat("hi"))
+
+    assert model.requests[1].messages == (("user", "hi"),)
+    assert save_dirs(temporary) == []
