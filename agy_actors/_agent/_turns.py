@@ -141,15 +141,16 @@ class TurnTakingActor(AnsweringActor):
         turn = self._current = Turn(self.redact)
         self._cancelled = False
         try:
-            reply = await self._run_turn(turn, trial, prompt, stall or stall_timeout(), stream)
-        except TurnError as error:
-            if self._is_to_be_retried(error, turn, trial, stream):
-                log.debug("Turn ended: {}, to be retried", type(error).__name__)
-                # Stay unanswered: the end of this incarnation hands the message over.
-                handed_over = True
-                await self._loop.create_future()
-            log.debug("Turn ended: {}", type(error).__name__)
-            raise
+            try:
+                reply = await self._run_turn(turn, trial, prompt, stall or stall_timeout(), stream)
+            except TurnError as error:
+                if self._is_to_be_retried(error, turn, trial, stream):
+                    log.debug("Turn ended: {}, to be retried", type(error).__name__)
+                    # Stay unanswered: the end of this incarnation hands the message over.
+                    handed_over = True
+                    await self._loop.create_future()
+                log.debug("Turn ended: {}", type(error).__name__)
+                raise
         except asyncio.CancelledError:
             if self._closing:
                 raise self.dead_error() from None

@@ -13,6 +13,7 @@ import pykka
 import pytest
 from agents import PATIENCE, RETRY_AT_ONCE, SOON, Configure, kill_harness, pid_of, until
 from google.antigravity import ModelAPIRetryConfig, RetryConfig
+from google.antigravity import types as sdk
 
 from agy_actors import (
     Cancel,
@@ -31,6 +32,7 @@ from agy_actors import (
     TurnStalled,
 )
 from agy_actors._agent import _actor
+from agy_actors._agent._session import Session
 from agy_actors._kernel import AskTimeout
 from agy_actors.testing import (
     Reply,
@@ -273,6 +275,23 @@ def test_f9_answers_without_content_end_in_an_error_and_not_in_an_empty_success(
     assert answers(either, "a") == ["echo: a"]
 
 
+def test_f9_a_failed_step_that_is_only_yielded_is_an_error(
+    agent: AgentRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = sdk.Step(
+        status=sdk.StepStatus.ERROR, source=sdk.StepSource.SYSTEM, error="Error 503, Message: MARK,"
+    )
+    steps = iter([failed, None])
+
+    async def next_step(_: Session) -> sdk.Step | None:
+        return next(steps)
+
+    monkeypatch.setattr(Session, "next_step", next_step)
+
+    with pytest.raises(ModelError, match="MARK"):
+        agent.ask(Chat("hi"), timeout=PATIENCE)
+
+
 def test_f9_errors_that_the_harness_gives_up_on_are_no_empty_success(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
@@ -319,7 +338,14 @@ def test_f10_an_agent_that_dies_before_its_first_turn_keeps_its_conversation(
 
     assert len(known) >= 32
     assert reply.conversation_id == known == either.ask(GetConversationId())
-    assert reply.text == "echo: hi"
+    killed = kill_harness(either)
+    until(lambda: either.ask(GetStatistics(), timeout=PATIENCE).harness_pid != killed)
+    assert answers(either, "again") == ["echo: again"]
+    assert model.requests[-1].messages == (
+        ("user", "hi"),
+        ("assistant", "echo: hi"),
+        ("user", "again"),
+    )
 
 
 # F11: what an incarnation forgets.

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -42,6 +43,7 @@ def at(model: ScriptedModel) -> list[str]:
 
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     """Start a command with pipes."""
+    _heed_ctrl_c()
     pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen([*COMMAND, *arguments], text=True, **{**pipes, **options})
 
@@ -59,6 +61,12 @@ def run(*arguments: str, stdin: str = "", **options: Any) -> subprocess.Complete
     )
 
 
+def _heed_ctrl_c() -> None:
+    """Undo what a shell does that runs the tests in the background: processes inherit it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def said_in_the_demonstration(prompt: str) -> str:
     return DEMO_ANSWERS.get(prompt, f"echo: {prompt}")
 
@@ -67,6 +75,7 @@ class Terminal:
     """A command at a terminal of its own, ended with the `with` block."""
 
     def __init__(self, *arguments: str, **options: Any) -> None:
+        _heed_ctrl_c()
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
         streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), slave)
