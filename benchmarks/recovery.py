@@ -86,16 +86,16 @@ def errors(repetitions: Annotated[int, typer.Option(min=1)] = 200) -> None:
             )
             for turn in range(3):
                 _expect(agents[protocol], f"healthy-{number}-{turn}", failures)
-    print(
-        f"{repetitions} broken turns, {3 * repetitions} after them, {time.perf_counter() - started:.1f} s"
-    )
+    took = time.perf_counter() - started
+    print(f"{repetitions} broken turns, {3 * repetitions} after them, {took:.1f} s")
     for outcome, count in sorted(outcomes.items()):
         print(f"  {count:4} {outcome}")
     failures.finish()
 
 
 def _break_once(model: ScriptedModel, status: int, number: int) -> None:
-    reply: Reply = quota_error(retry_after=12.0) if status == 429 else http_error(status)  # noqa: PLR2004
+    quota = status == 429  # noqa: PLR2004 (Too Many Requests)
+    reply: Reply = quota_error(retry_after=12.0) if quota else http_error(status)
     model.when(rf"^broken-{number}$", reply)
 
 
@@ -148,7 +148,6 @@ def kills(repetitions: Annotated[int, typer.Option(min=1)] = 100) -> None:
             model.when(r"^turn-6$", say("one two three", gate=gate), say("six"))
             stream = ref.stream(Chat("turn-6"))
             next(iter(stream))  # It streams now.
-            before = len(model.requests)
             pid = ref.ask(GetStatistics()).harness_pid
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
@@ -161,14 +160,14 @@ def kills(repetitions: Annotated[int, typer.Option(min=1)] = 100) -> None:
             _expect(ref, "turn-7", failures)
             recoveries.append(time.perf_counter() - killed)
             gate.set()
-            _check_memory(ref, model, before, failures)
+            _check_memory(ref, model, failures)
             supervisor.shutdown_agent(ref)
     print(f"{repetitions} kills; the sixth turn ended as {sixths}")
     _print_times("from the kill to the seventh answer", recoveries)
     failures.finish()
 
 
-def _check_memory(ref: AgentRef, model: ScriptedModel, before: int, failures: Failures) -> None:
+def _check_memory(ref: AgentRef, model: ScriptedModel, failures: Failures) -> None:
     request = model.requests[-1]
     said = [text for role, text in request.messages if role == "user"]
     for turn in range(1, 6):

@@ -19,13 +19,7 @@ def openai_config(base_url: str, overrides: dict[str, Any]) -> LocalOpenAIAgentC
 
 def gemini_config(base_url: str, overrides: dict[str, Any]) -> LocalAgentConfig:
     """Configure an agent for the Gemini protocol."""
-    settings = {
-        "model": "gemini-scripted",
-        "api_key": "test-key",
-        "vertex": False,  # Whatever the environment says.
-        **_light(),
-        **overrides,
-    }
+    settings = {"model": "gemini-scripted", "api_key": "test-key", **_light(), **overrides}
     model = settings["model"]
     if isinstance(model, str):
         model = sdk.ModelTarget(name=model)

@@ -5,11 +5,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from agents import PATIENCE, Configure, kill_harness
 
 from agy_actors import Supervisor
 from agy_actors._agent import AgentActor
 from agy_actors.testing import ScriptedModel
+from tests.agent.agents import PATIENCE, Configure, kill_harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
-from agents import PATIENCE, RETRY_AT_ONCE, SOON, Configure, kill_harness, pid_of, until
 from google.antigravity import ModelAPIRetryConfig, RetryConfig
 from google.antigravity import types as sdk
 
@@ -46,6 +45,7 @@ from agy_actors.testing import (
     say,
     silence,
 )
+from tests.agent.agents import PATIENCE, RETRY_AT_ONCE, SOON, Configure, kill_harness, pid_of, until
 
 if TYPE_CHECKING:
     from agy_actors import AgentRef, SupervisorRef

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from agents import PATIENCE, SOON, kill_harness, pid_of, until
 from google.antigravity import types as sdk
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +29,7 @@ from agy_actors import (
 from agy_actors._agent import Life
 from agy_actors._kernel import Envelope, ReplyFuture
 from agy_actors.testing import ScriptedModel, http_error, silence
+from tests.agent.agents import PATIENCE, SOON, kill_harness, pid_of, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

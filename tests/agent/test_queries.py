@@ -6,7 +6,6 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from agents import PATIENCE, SOON, kill_harness, pid_of, until
 from google.antigravity import CapabilitiesConfig
 from google.antigravity import types as sdk
 
@@ -30,11 +29,11 @@ from agy_actors import (
 )
 from agy_actors._agent import AgentSpec, Life
 from agy_actors.testing import ScriptedModel, Usage, say, silence
+from tests.agent.agents import PATIENCE, SOON, kill_harness, pid_of, until
 
 if TYPE_CHECKING:
-    from conftest import HeldCrash
-
     from agy_actors import AgentRef, SupervisorRef
+    from tests.agent.conftest import HeldCrash
 
 
 def test_a_thousand_queries_are_answered_while_a_turn_streams(

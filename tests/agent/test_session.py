@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from agents import PATIENCE, SOON, until
 
 from agy_actors import AgentStartError, Supervisor
 from agy_actors._agent import _actor
@@ -19,13 +18,13 @@ from agy_actors._agent._session import Session, SessionBroken
 from agy_actors._harness._process import HarnessProcess
 from agy_actors._kernel import AskTimeout
 from agy_actors.testing import ScriptedModel, http_error
+from tests.agent.agents import PATIENCE, SOON, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agents import Configure
-
     from agy_actors import SupervisorRef
+    from tests.agent.agents import Configure
 
 
 class FakeHarness:

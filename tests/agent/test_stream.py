@@ -6,7 +6,6 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from agents import PATIENCE, SOON, Configure, kill_harness
 from google.antigravity.types import Text, Thought, ToolCall
 
 from agy_actors import (
@@ -21,6 +20,7 @@ from agy_actors import (
 )
 from agy_actors._kernel import AskTimeout
 from agy_actors.testing import ScriptedModel, call_tool, malformed, say, silence
+from tests.agent.agents import PATIENCE, SOON, Configure, kill_harness
 
 if TYPE_CHECKING:
     from agy_actors import AgentRef, SupervisorRef

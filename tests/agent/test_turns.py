@@ -8,7 +8,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from agents import PATIENCE, SOON, Configure, kill_harness, until
 from google.antigravity import types as sdk
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,11 +36,11 @@ from agy_actors._agent._diagnosis import ModelFailure
 from agy_actors._agent._session import Session
 from agy_actors._agent._turn import Turn
 from agy_actors.testing import ScriptedModel, call_tool, say, silence
+from tests.agent.agents import PATIENCE, SOON, Configure, kill_harness, until
 
 if TYPE_CHECKING:
-    from conftest import HeldCrash
-
     from agy_actors import AgentRef, ReplyFuture, SupervisorRef
+    from tests.agent.conftest import HeldCrash
 
 
 def hold(model: ScriptedModel, agent: AgentRef) -> tuple[ReplyFuture[ChatReply], threading.Event]:

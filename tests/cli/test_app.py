@@ -4,9 +4,9 @@ import importlib.metadata
 from typing import TYPE_CHECKING
 
 import pytest
-from command_line import at, run
 
 from agy_actors.testing import ScriptedModel, http_error
+from tests.cli.command_line import at, run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,9 +4,9 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from command_line import CTRL_C, CTRL_D, Terminal, at, run
 
 from agy_actors.testing import ScriptedModel, http_error, say, silence
+from tests.cli.command_line import CTRL_C, CTRL_D, Terminal, at, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

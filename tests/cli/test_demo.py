@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from command_line import (
+
+from agy_actors.cli._local_model import available
+from agy_actors.cli._prompts import DEMO_ANSWERS, DEMO_CONVERSATIONS, DEMO_PROMPTS
+from agy_actors.testing import ScriptedModel, http_error, silence
+from tests.cli.command_line import (
     PATIENCE,
     Terminal,
     at,
@@ -13,10 +17,6 @@ from command_line import (
     said_in_the_demonstration,
     start,
 )
-
-from agy_actors.cli._local_model import available
-from agy_actors.cli._prompts import DEMO_ANSWERS, DEMO_CONVERSATIONS, DEMO_PROMPTS
-from agy_actors.testing import ScriptedModel, http_error, silence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from command_line import CTRL_C, PATIENCE, Terminal, at, run, start
 
 from agy_actors.testing import ScriptedModel, Usage, http_error, quota_error, say, silence
+from tests.cli.command_line import CTRL_C, PATIENCE, Terminal, at, run, start
 
 if TYPE_CHECKING:
     import subprocess

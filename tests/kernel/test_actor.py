@@ -8,11 +8,11 @@ from typing import Any
 
 import pykka
 import pytest
-from _actors import PATIENCE, Do, Doer, Gate, Turn, gate_fixture, ref_fixture, settle  # noqa: F401 (fixtures)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agy_actors._kernel import AsyncioActorRef, MailboxFull, ReplyFuture
+from tests.kernel._actors import PATIENCE, Do, Doer, Gate, Turn, gate_fixture, ref_fixture, settle  # noqa: F401 (fixtures)
 
 
 class SdkCancelledError(asyncio.CancelledError):

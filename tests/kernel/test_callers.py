@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from _actors import PATIENCE, Do, Doer, Gate, Turn, gate_fixture, ref_fixture  # noqa: F401 (fixtures)
 
 from agy_actors._kernel import AsyncioActorRef, DeadlockError, current_caller
+from tests.kernel._actors import PATIENCE, Do, Doer, Gate, Turn, gate_fixture, ref_fixture  # noqa: F401 (fixtures)
 
 Kind = type[Do | Turn]
 KINDS: list[Kind] = [Do, Turn]

@@ -5,9 +5,10 @@ from typing import Any
 
 import pykka
 import pytest
-from _actors import PATIENCE, Do, Doer
 
 from agy_actors._kernel import ThreadHost, _host, current_host, use_host
+from agy_actors._kernel._loop import new_event_loop
+from tests.kernel._actors import PATIENCE, Do, Doer
 
 
 class NoThreads(ThreadHost):
@@ -84,7 +85,7 @@ def test_an_actor_that_cannot_start_is_not_left_in_the_registry() -> None:
 
 def test_a_lack_of_threads_leaves_no_loop_open(monkeypatch: pytest.MonkeyPatch) -> None:
     loops: list[asyncio.AbstractEventLoop] = []
-    make = _host.new_event_loop
+    make = new_event_loop
 
     def make_and_note() -> asyncio.AbstractEventLoop:
         loops.append(make())

@@ -5,9 +5,9 @@ from typing import Any
 
 import pykka
 import pytest
-from _actors import PATIENCE, Do, Doer, Gate, Turn, gate_fixture, ref_fixture  # noqa: F401 (fixtures)
 
 from agy_actors._kernel import AskTimeout, AsyncioActorRef, ReplyFuture, as_completed
+from tests.kernel._actors import PATIENCE, Do, Doer, Gate, Turn, gate_fixture, ref_fixture  # noqa: F401 (fixtures)
 
 
 def test_an_ask_that_runs_out_of_time_abandons_what_runs(ref: AsyncioActorRef, gate: Gate) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pykka
 import pytest
-from helpers import FAILS, HANGS, children, fake_harness, pid_of
 
 from agy_actors import (
     AgentDeadError,
@@ -26,6 +25,7 @@ from agy_actors import (
     Strategy,
     Supervisor,
 )
+from tests.supervision.helpers import FAILS, HANGS, children, fake_harness, pid_of
 
 if TYPE_CHECKING:
     from pathlib import Path

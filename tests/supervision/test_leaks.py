@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pykka
 import pytest
-from helpers import children
 
 from agy_actors import AgentDeadError, Chat, CreateAgent, Supervisor
 from agy_actors.testing import ScriptedModel, say
+from tests.supervision.helpers import children
 
 if TYPE_CHECKING:
     from pathlib import Path

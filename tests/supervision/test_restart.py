@@ -4,7 +4,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import FAILS, children, fake_harness, kill_process, long_backoff, pid_of
 
 from agy_actors import (
     AgentDeadError,
@@ -18,6 +17,14 @@ from agy_actors import (
     TurnInterrupted,
 )
 from agy_actors.testing import call_tool, http_error, say
+from tests.supervision.helpers import (
+    FAILS,
+    children,
+    fake_harness,
+    kill_process,
+    long_backoff,
+    pid_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

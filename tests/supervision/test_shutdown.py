@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pykka
 import pytest
-from helpers import HANGS, children, fake_harness, kill_process, long_backoff, pid_of
 
 from agy_actors import (
     AgentDeadError,
@@ -26,6 +25,14 @@ from agy_actors import (
 from agy_actors._agent import AgentActor
 from agy_actors._supervision import _supervisor
 from agy_actors.testing import ScriptedModel, say
+from tests.supervision.helpers import (
+    HANGS,
+    children,
+    fake_harness,
+    kill_process,
+    long_backoff,
+    pid_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

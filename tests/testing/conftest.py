@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from model_client import Agents, Client, ProtocolName
 
 from agy_actors.testing import ScriptedModel
+from tests.testing.model_client import Agents, Client, ProtocolName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

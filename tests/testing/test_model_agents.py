@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 from google.antigravity import ModelAPIRetryConfig, RetryConfig
 from google.antigravity import types as sdk
-from model_client import Agents, steps, text
 
 from agy_actors.testing import (
     Reply,
@@ -23,6 +22,7 @@ from agy_actors.testing import (
     say,
     silence,
 )
+from tests.testing.model_client import Agents, steps, text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,18 +117,6 @@ def test_a_gemini_model_without_an_address_is_this_one(on_gemini: Agents) -> Non
 
     [request] = on_gemini.model.requests
     assert request.model == "another"
-
-
-def test_the_environment_does_not_send_a_gemini_agent_elsewhere(
-    on_gemini: Agents, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
-
-    async def main() -> None:
-        async with on_gemini.open() as agent:
-            assert await text(agent, "hi") == "echo: hi"
-
-    asyncio.run(main())
 
 
 def test_a_gemini_agent_sends_its_key_which_no_repr_shows(on_gemini: Agents) -> None:

@@ -9,12 +9,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 
 import psutil
 import pytest
-from model_client import Client
 
 from agy_actors.testing import Reply, ScriptedModel, call_tool, drop, http_error, say, silence
+from tests.testing.model_client import Client
 
 FAST = 0.2  # Seconds that closing may take.
 
@@ -31,15 +32,15 @@ def test_a_dropped_connection_is_reset_after_the_text(client: Client) -> None:
 
 
 def test_a_long_text_is_not_lost_in_the_reset(client: Client) -> None:
-    text = "word " * 50_000  # More than fits into the buffers on the way.
-    client.model.then(drop(text))
+    size, count = 50_000, 40  # More than the buffers on the way hold of it unread.
+    client.model.then(replace(drop("x" * size * count), chunks=size))
 
     with client.open() as response:
-        pieces = [client.read_piece(response) for _ in range(50_000)]
+        pieces = [client.read_piece(response) for _ in range(count)]
         with pytest.raises(ConnectionResetError):
             response.read()
 
-    assert "".join(pieces) == text
+    assert "".join(pieces) == "x" * size * count
 
 
 @pytest.mark.parametrize("stream", [True, False])

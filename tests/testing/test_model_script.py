@@ -9,12 +9,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from model_client import Client
 
 from agy_actors.testing import ModelRequest, ScriptedModel, ToolResult, call_tool, http_error, say
+from tests.testing.model_client import Client
 
 if TYPE_CHECKING:
-    from model_client import ProtocolName
+    from tests.testing.model_client import ProtocolName
 
 METADATA = "<ADDITIONAL_METADATA>\nThe current local time is: now.\n</ADDITIONAL_METADATA>"
 SECRET = "sk-very-secret"

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from model_client import Client
 
 from agy_actors.testing import (
     Reply,
@@ -20,6 +19,7 @@ from agy_actors.testing import (
     quota_error,
     say,
 )
+from tests.testing.model_client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
