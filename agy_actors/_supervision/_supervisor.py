@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import pykka
 from loguru import logger
+from pykka._envelope import Envelope as AnyEnvelope
 from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage] # no public name
 
 from agy_actors._agent import (
@@ -50,7 +51,7 @@ from agy_actors._agent import (
     Life,
     Outcome,
 )
-from agy_actors._kernel import AsyncioActor, ReplyFuture
+from agy_actors._kernel import AsyncioActor, Envelope, ReplyFuture
 from agy_actors._log import hush_sdk
 from agy_actors._supervision import _exit
 from agy_actors._supervision import _messages as messages
@@ -60,8 +61,6 @@ from agy_actors._supervision._specs import build_spec, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from pykka._envelope import Envelope as AnyEnvelope
 
 __all__ = ["Supervisor"]
 
@@ -319,11 +318,13 @@ class Supervisor(AsyncioActor):
             self._decide(child)
         return child
 
-    async def _shut_down_agent(self, message: messages.ShutdownAgent) -> None:
+    def _shut_down_agent(self, message: messages.ShutdownAgent) -> Coroutine[Any, Any, None] | None:
+        # No coroutine function: what comes after this message finds the end begun.
         child = self._find(message.agent)
-        if child is not None:
-            self._end_child(child)
-            await self._wait_out(child.ended)
+        if child is None:
+            return None
+        self._end_child(child)
+        return self._wait_out(child.ended)
 
     def _find(self, agent: str | AgentRef) -> _Child | None:
         if isinstance(agent, AgentRef):
@@ -435,7 +436,9 @@ class Supervisor(AsyncioActor):
         if child.waiting is None:
             return  # Called before its restart, and run after it.
         wanted = False
-        while (envelope := child.ref.actor_inbox.take(turns=False)) is not None:
+        while (item := child.ref.actor_inbox.take(turns=False)) is not None:
+            # What nobody waits for comes bare.
+            envelope = item if isinstance(item, AnyEnvelope) else Envelope(item)
             child.held.append(envelope)
             wanted = wanted or isinstance(envelope.message, _ENDS)
         if wanted:

@@ -122,6 +122,9 @@ def serve(weights: str, name: str, slots: int, context: int, *, verbose: bool) -
     params.n_parallel = slots
     params.n_ctx = slots * context  # llama.cpp divides it among the slots.
     params.cache_ram_mib = PROMPT_CACHE_MIB
+    # It rounds differently with what is cached already: enough that the same question, in
+    # the same conversation, is at times answered otherwise.
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.verbosity = 3 if verbose else 0
     threads = thread_count(_cpus())
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads

@@ -65,7 +65,7 @@ def test_f1_an_error_of_the_model_is_raised_once_and_the_next_asks_get_their_ans
     model.then(http_error(status, "MARK"))
 
     with pytest.raises(ModelError, match="MARK") as caught:
-        either.ask(Chat("bad", timeout=1.5), timeout=PATIENCE)
+        either.ask(Chat("bad", timeout=3.0), timeout=PATIENCE)
 
     assert caught.value.status == status
     assert answers(either, "a", "b", "c") == ["echo: a", "echo: b", "echo: c"]
@@ -97,7 +97,7 @@ def test_f3_a_quota_error_says_when_to_come_back(model: ScriptedModel, either: A
     model.then(quota_error(12.0))
 
     with pytest.raises(QuotaExceeded) as caught:
-        either.ask(Chat("hi", timeout=1.0), timeout=PATIENCE)
+        either.ask(Chat("hi", timeout=3.0), timeout=PATIENCE)
 
     assert caught.value.retry_after == 12.0
     assert caught.value.retryable
@@ -111,7 +111,7 @@ def test_f3_silence_while_the_harness_waits_is_the_models_error(
     model.then(http_error(503, "MARK"))
 
     with pytest.raises(ModelError, match="MARK") as caught:
-        agent.ask(Chat("hi", stall_timeout=0.5), timeout=PATIENCE)
+        agent.ask(Chat("hi", stall_timeout=1.5), timeout=PATIENCE)
 
     assert caught.value.status == 503
     assert answers(agent, "a") == ["echo: a"]
@@ -136,7 +136,7 @@ def test_f4_a_silent_model_is_a_stall_and_the_next_ask_is_answered(
     model.then(silence("half "))
 
     with pytest.raises(TurnStalled) as caught:
-        either.ask(Chat("hi", stall_timeout=0.5), timeout=PATIENCE)
+        either.ask(Chat("hi", stall_timeout=1.5), timeout=PATIENCE)
 
     assert caught.value.text == "half "
     assert model.wait_for_disconnect().prompt == "hi"
@@ -150,7 +150,7 @@ def test_f4_a_broken_stream_is_an_error_and_the_next_ask_is_answered(
     model.then(reply)
 
     with pytest.raises(ModelError):
-        either.ask(Chat("hi", timeout=1.5), timeout=PATIENCE)
+        either.ask(Chat("hi", timeout=3.0), timeout=PATIENCE)
 
     assert answers(either, "a", "b") == ["echo: a", "echo: b"]
 

@@ -135,8 +135,8 @@ def test_a_conversation_longer_than_the_context_is_still_answered(
     running: LocalModel, before: str
 ) -> None:
     turn = [
-        {"role": "user", "content": f"{before}What is the capital of France?"},
-        {"role": "assistant", "content": "The capital of France is Paris."},
+        {"role": "user", "content": f"{before}What is the capital of Italy?"},
+        {"role": "assistant", "content": "The capital of Italy is Rome."},
     ]
 
     reply = fetch(
@@ -145,12 +145,12 @@ def test_a_conversation_longer_than_the_context_is_still_answered(
             "messages": [
                 {"role": "system", "content": _local_model.INSTRUCTIONS},
                 *turn * 100,
-                {"role": "user", "content": "What is the capital of Italy?"},
+                {"role": "user", "content": "What is the capital of France?"},
             ]
         },
     )
 
-    assert "Rome" in reply["choices"][0]["message"]["content"]
+    assert "Paris" in reply["choices"][0]["message"]["content"]
     assert reply["usage"]["prompt_tokens"] < CONTEXT / 2
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from agy_actors.testing import ScriptedModel
 
-PATIENCE = 20.0
+PATIENCE = 30.0
 
 PREAMBLE = """
 import os, signal, sys, threading
@@ -108,7 +108,7 @@ def test_a_program_that_forgot_its_supervisor_ends_and_leaves_nothing(
         for reply in [create(supervisor).ask(Chat("hi"), block=False) for _ in range(2)]:
             print(reply.get().text)
     """)
-    model.wait_for_requests(2)
+    model.wait_for_requests(2, timeout=PATIENCE)
     assert len(program.note_harnesses()) == 2
     gate.set()
 
@@ -131,7 +131,7 @@ def test_a_program_may_end_in_the_middle_of_turns(run: Run, model: ScriptedModel
         go.wait()
         sys.exit(3)
     """)
-    model.wait_for_requests(2)
+    model.wait_for_requests(2, timeout=PATIENCE)
     assert program._popen.stdout is not None
     assert program._popen.stdout.readline() == "ready\n"
     program.note_harnesses()
@@ -153,7 +153,7 @@ def test_an_exception_ends_the_program_as_ever(run: Run, model: ScriptedModel) -
         except AskTimeout:
             raise ZeroDivisionError("my own")
     """)
-    model.wait_for_requests(1)
+    model.wait_for_requests(1, timeout=PATIENCE)
     program.note_harnesses()
 
     code, _, err = program.end()
@@ -176,7 +176,7 @@ def test_a_signal_in_the_middle_of_a_turn_ends_the_program_and_all_of_it(
         supervisor = Supervisor.start()
         {block}create(supervisor).ask(Chat("hi"))
     """)
-    model.wait_for_requests(1)
+    model.wait_for_requests(1, timeout=PATIENCE)
     program.note_harnesses()
 
     program.send(number)
@@ -200,7 +200,7 @@ def test_a_users_own_handler_of_sigterm_is_left_alone(run: Run, model: ScriptedM
         supervisor = Supervisor.start()
         create(supervisor).ask(Chat("hi"))
     """)
-    model.wait_for_requests(1)
+    model.wait_for_requests(1, timeout=PATIENCE)
     program.note_harnesses()
 
     program.send(signal.SIGTERM)
@@ -217,7 +217,7 @@ def test_ignoring_sigterm_is_left_alone(run: Run, model: ScriptedModel) -> None:
         with Supervisor.start() as supervisor:
             print(create(supervisor).ask(Chat("hi")).text)
     """)
-    model.wait_for_requests(1)
+    model.wait_for_requests(1, timeout=PATIENCE)
 
     program.send(signal.SIGTERM)
     gate.set()
@@ -252,7 +252,7 @@ def test_a_supervisor_may_be_started_in_any_thread(run: Run, model: ScriptedMode
         print("ready", flush=True)
         go.wait()
     """)
-    model.wait_for_requests(1)
+    model.wait_for_requests(1, timeout=PATIENCE)
     assert program._popen.stdout is not None
     assert program._popen.stdout.readline() == "ready\n"
     program.note_harnesses()
@@ -280,7 +280,7 @@ def test_threads_of_the_program_are_not_deprived_of_their_agents(
 
         threading.Thread(target=work).start()
     """)
-    model.wait_for_requests(1)
+    model.wait_for_requests(1, timeout=PATIENCE)
     gate.set()
 
     assert program.end() == (0, "reply\n", "")
@@ -294,7 +294,7 @@ def test_no_process_survives_a_kill_of_the_program(run: Run, model: ScriptedMode
         replies = [create(supervisor).ask(Chat("hi"), block=False) for _ in range(2)]
         replies[0].get()
     """)
-    model.wait_for_requests(2)
+    model.wait_for_requests(2, timeout=PATIENCE)
     assert len(program.note_harnesses()) == 2
 
     program.send(signal.SIGKILL)

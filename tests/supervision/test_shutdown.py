@@ -20,6 +20,7 @@ from agy_actors import (
     InvalidConfig,
     Shutdown,
     ShutdownAgent,
+    SignalIdle,
     Supervisor,
 )
 from agy_actors._agent import AgentActor
@@ -225,6 +226,26 @@ def test_an_agent_can_be_ended_while_it_waits_for_its_restart(
         assert turn.done()
         assert not agent.is_alive()
         supervisor.shutdown_agent(agent)
+        assert supervisor.children() == {}
+
+
+@pytest.mark.parametrize("message", [Disconnect(), SignalIdle()])
+def test_what_is_told_to_a_waiting_agent_is_kept_for_it(
+    model: ScriptedModel, message: Disconnect | SignalIdle
+) -> None:
+    waits = threading.Event()
+    with Supervisor.start(backoff=long_backoff(waits)) as supervisor:
+        agent = supervisor.create_agent(model.openai_config(), "poet")
+        kill_process(agent)
+        agent.ask(Chat("one"))
+        kill_process(agent)
+        assert waits.wait(10)
+
+        agent.tell(message)
+
+        if isinstance(message, Disconnect):
+            assert agent.actor_stopped.wait(PROMPTLY)
+        supervisor.shutdown_agent(agent, timeout=PROMPTLY)
         assert supervisor.children() == {}
 
 
