@@ -112,6 +112,8 @@ class Harness:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=env,
+            # Ctrl-C in a terminal goes to a whole group; ending agents is for their owner.
+            process_group=0 if os.name == "posix" else None,
         )
         shaken = self._shaken = threading.Event()
         answer = await asyncio.to_thread(_shake_hands, popen, greeting, shaken)
