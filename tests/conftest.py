@@ -1,4 +1,4 @@
-"""What holds for every test: it leaves nothing behind."""
+"""What holds for every test: it leaves nothing behind. And what most of them need."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ import psutil
 import pykka
 import pytest
 
+from agy_actors import Supervisor
 from agy_actors._kernel import ReplyFuture
+from agy_actors.testing import ScriptedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from agy_actors import SupervisorRef
 
 PATIENCE = 5.0
 """Seconds that threads and processes get to end after their test. Arbitrary; only a
@@ -109,3 +113,15 @@ def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     complaints = leftovers.complaints()
     if complaints:
         pytest.fail("the test left behind:\n  " + "\n  ".join(complaints), pytrace=False)
+
+
+@pytest.fixture
+def model() -> Iterator[ScriptedModel]:
+    with ScriptedModel() as model:
+        yield model
+
+
+@pytest.fixture
+def supervisor(model: ScriptedModel) -> Iterator[SupervisorRef]:
+    with Supervisor.start() as supervisor:
+        yield supervisor

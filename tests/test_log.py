@@ -25,12 +25,6 @@ SDK_FILE = "/site-packages/google/antigravity/agent.py"
 
 
 @pytest.fixture
-def model() -> Iterator[ScriptedModel]:
-    with ScriptedModel() as model:
-        yield model
-
-
-@pytest.fixture
 def lines() -> Iterator[list[dict[str, Any]]]:
     """Have what is logged by the package, as loguru's records."""
     records: list[dict[str, Any]] = []

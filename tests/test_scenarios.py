@@ -29,23 +29,11 @@ from agy_actors import (
 from agy_actors.testing import ScriptedModel, http_error, quota_error, say, silence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from google.antigravity import AgentConfig
 
     from agy_actors import AgentRef, SupervisorRef
-
-
-@pytest.fixture
-def model() -> Iterator[ScriptedModel]:
-    with ScriptedModel() as model:
-        yield model
-
-
-@pytest.fixture
-def supervisor() -> Iterator[SupervisorRef]:
-    with Supervisor.start() as supervisor:
-        yield supervisor
 
 
 @pytest.fixture(params=["openai", "gemini"])

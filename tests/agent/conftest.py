@@ -8,8 +8,7 @@ import pytest
 
 from agy_actors import Supervisor
 from agy_actors._agent import AgentActor
-from agy_actors.testing import ScriptedModel
-from tests.agent.agents import PATIENCE, Configure, kill_harness
+from tests.harnesses import PATIENCE, kill_harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,12 +16,8 @@ if TYPE_CHECKING:
     from google.antigravity import AgentConfig
 
     from agy_actors import AgentRef, SupervisorRef
-
-
-@pytest.fixture
-def model() -> Iterator[ScriptedModel]:
-    with ScriptedModel() as model:
-        yield model
+    from agy_actors.testing import ScriptedModel
+    from tests.agent.agents import Configure
 
 
 @pytest.fixture

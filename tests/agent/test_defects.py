@@ -45,7 +45,8 @@ from agy_actors.testing import (
     say,
     silence,
 )
-from tests.agent.agents import PATIENCE, RETRY_AT_ONCE, SOON, Configure, kill_harness, pid_of, until
+from tests.agent.agents import RETRY_AT_ONCE, Configure
+from tests.harnesses import PATIENCE, SOON, kill_harness, pid_of, until
 
 if TYPE_CHECKING:
     from agy_actors import AgentRef, SupervisorRef

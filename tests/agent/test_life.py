@@ -29,7 +29,7 @@ from agy_actors import (
 from agy_actors._agent import Life
 from agy_actors._kernel import Envelope, ReplyFuture
 from agy_actors.testing import ScriptedModel, http_error, silence
-from tests.agent.agents import PATIENCE, SOON, kill_harness, pid_of, until
+from tests.harnesses import PATIENCE, SOON, kill_harness, pid_of, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

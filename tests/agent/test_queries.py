@@ -29,7 +29,7 @@ from agy_actors import (
 )
 from agy_actors._agent import AgentSpec, Life
 from agy_actors.testing import ScriptedModel, Usage, say, silence
-from tests.agent.agents import PATIENCE, SOON, kill_harness, pid_of, until
+from tests.harnesses import PATIENCE, SOON, kill_harness, pid_of, until
 
 if TYPE_CHECKING:
     from agy_actors import AgentRef, SupervisorRef

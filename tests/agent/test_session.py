@@ -18,7 +18,7 @@ from agy_actors._agent._session import Session, SessionBroken
 from agy_actors._harness._process import HarnessProcess
 from agy_actors._kernel import AskTimeout
 from agy_actors.testing import ScriptedModel, http_error
-from tests.agent.agents import PATIENCE, SOON, until
+from tests.harnesses import PATIENCE, SOON, until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,10 +20,11 @@ from agy_actors import (
 )
 from agy_actors._kernel import AskTimeout
 from agy_actors.testing import ScriptedModel, call_tool, malformed, say, silence
-from tests.agent.agents import PATIENCE, SOON, Configure, kill_harness
+from tests.harnesses import PATIENCE, SOON, kill_harness
 
 if TYPE_CHECKING:
     from agy_actors import AgentRef, SupervisorRef
+    from tests.agent.agents import Configure
 
 VERBATIM = "  größe 🌧 日本\n\n\ttab \u2028 end  "
 

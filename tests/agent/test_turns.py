@@ -36,10 +36,11 @@ from agy_actors._agent._diagnosis import ModelFailure
 from agy_actors._agent._session import Session
 from agy_actors._agent._turn import Turn
 from agy_actors.testing import ScriptedModel, call_tool, say, silence
-from tests.agent.agents import PATIENCE, SOON, Configure, kill_harness, until
+from tests.harnesses import PATIENCE, SOON, kill_harness, until
 
 if TYPE_CHECKING:
     from agy_actors import AgentRef, ReplyFuture, SupervisorRef
+    from tests.agent.agents import Configure
     from tests.agent.conftest import HeldCrash
 
 

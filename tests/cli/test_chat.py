@@ -14,12 +14,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def model() -> Iterator[ScriptedModel]:
-    with ScriptedModel() as model:
-        yield model
-
-
-@pytest.fixture
 def terminal(model: ScriptedModel) -> Iterator[Terminal]:
     with Terminal("chat", *at(model)) as terminal:
         terminal.shows("you> ")

@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def model() -> Iterator[ScriptedModel]:
-    with ScriptedModel() as model:
-        yield model
-
-
 def records(lines: str) -> list[dict[str, Any]]:
     """Read results, in the order of their prompts."""
     return sorted(map(json.loads, lines.splitlines()), key=lambda record: record["index"])

@@ -25,7 +25,7 @@ from agy_actors import (
     Strategy,
     Supervisor,
 )
-from tests.supervision.helpers import FAILS, HANGS, children, fake_harness, pid_of
+from tests.harnesses import FAILS, HANGS, children, fake_harness, pid_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -70,7 +71,7 @@ class Program:
 
     def close(self) -> None:
         for process in (*self.harnesses, self.process):
-            if process.is_running():
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self._popen.communicate()
 

@@ -11,7 +11,7 @@ import pytest
 
 from agy_actors import AgentDeadError, Chat, CreateAgent, Supervisor
 from agy_actors.testing import ScriptedModel, say
-from tests.supervision.helpers import children
+from tests.harnesses import children
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,14 +17,8 @@ from agy_actors import (
     TurnInterrupted,
 )
 from agy_actors.testing import call_tool, http_error, say
-from tests.supervision.helpers import (
-    FAILS,
-    children,
-    fake_harness,
-    kill_process,
-    long_backoff,
-    pid_of,
-)
+from tests.harnesses import FAILS, children, fake_harness, kill_harness, pid_of
+from tests.supervision.helpers import long_backoff
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +38,7 @@ def test_a_killed_agent_comes_back_with_its_conversation(
     agent.ask(Chat("one"))
     before = pid_of(agent)
 
-    kill_process(agent)
+    kill_harness(agent)
 
     assert agent.ask(Chat("two")).text == "echo: two"
     assert [text for _, text in model.requests[1].messages] == ["one", "echo: one", "two"]
@@ -59,7 +53,7 @@ def test_an_agent_that_was_killed_before_its_first_turn_comes_back(
 ) -> None:
     agent = supervisor.create_agent(model.gemini_config(), "poet")
 
-    kill_process(agent)
+    kill_harness(agent)
 
     assert agent.ask(Chat("one")).text == "echo: one"
 
@@ -72,7 +66,7 @@ def test_messages_wait_through_a_restart(supervisor: SupervisorRef, model: Scrip
     waiting = [agent.ask(Chat(prompt), block=False) for prompt in ("two", "three")]
     model.wait_for_requests(1)
 
-    kill_process(agent)
+    kill_harness(agent)
 
     assert running.get().text == "echo: one"  # No tool was called, so it was asked again.
     assert [reply.get().text for reply in waiting] == ["echo: two", "echo: three"]
@@ -91,7 +85,7 @@ def test_a_turn_in_which_a_tool_was_called_is_not_asked_again(
     waiting = agent.ask(Chat("two"), block=False)
     model.wait_for_requests(2)
 
-    kill_process(agent)
+    kill_harness(agent)
 
     with pytest.raises(TurnInterrupted):
         running.get()
@@ -106,7 +100,7 @@ def test_peers_notice_nothing_of_a_crash(supervisor: SupervisorRef, model: Scrip
     running = peer.ask(Chat("one"), block=False)
     model.wait_for_requests(1)
 
-    kill_process(victim)
+    kill_harness(victim)
 
     assert victim.ask(Chat("hi")).text == "echo: hi"
     gate.set()
@@ -118,10 +112,10 @@ def test_an_agent_that_fails_too_often_is_given_up(model: ScriptedModel) -> None
     with Supervisor.start(max_restarts=2, within=60, backoff=AT_ONCE) as supervisor:
         agent = supervisor.create_agent(model.openai_config(), "poet")
         for prompt in ("one", "two"):
-            kill_process(agent)
+            kill_harness(agent)
             agent.ask(Chat(prompt))
 
-        kill_process(agent)
+        kill_harness(agent)
 
         assert agent.actor_stopped.wait(10)
         for _ in range(2):
@@ -144,7 +138,7 @@ def test_whoever_waits_for_an_agent_that_is_given_up_is_told(model: ScriptedMode
         asked = [agent.ask(Chat(prompt), block=False) for prompt in ("one", "two", "three")]
         model.wait_for_requests(1)
 
-        kill_process(agent)
+        kill_harness(agent)
 
         for reply in asked:
             with pytest.raises(AgentDeadError, match="'poet' was given up: it failed 1 times"):
@@ -155,7 +149,7 @@ def test_a_temporary_agent_is_not_restarted(model: ScriptedModel) -> None:
     with Supervisor.start() as supervisor:
         agent = supervisor.create_agent(model.openai_config(), "poet", restart=Restart.TEMPORARY)
 
-        kill_process(agent)
+        kill_harness(agent)
 
         assert agent.actor_stopped.wait(10)
         with pytest.raises(AgentDeadError, match="it is temporary, and is not restarted"):
@@ -175,7 +169,7 @@ def test_an_agent_that_does_not_come_up_again_is_given_up(
         assert agent.ask(Chat("one")).text == "echo: one"
         switch.touch()
 
-        kill_process(agent)
+        kill_harness(agent)
 
         with pytest.raises(AgentDeadError, match=r"failed 3 times.*no such luck"):
             agent.ask(Chat("two"), timeout=10)
@@ -204,10 +198,10 @@ def test_a_backoff_that_raises_is_a_reason_to_give_up_and_ends_nobody_else(
     with Supervisor.start(backoff=Backoff(wait=wait)) as supervisor:
         peer = supervisor.create_agent(model.openai_config(), "peer")
         agent = supervisor.create_agent(model.openai_config(), "poet")
-        kill_process(agent)
+        kill_harness(agent)
         agent.ask(Chat("one"))
 
-        kill_process(agent)
+        kill_harness(agent)
 
         with pytest.raises(AgentDeadError, match="its backoff raised ZeroDivisionError: oops"):
             agent.ask(Chat("two"), timeout=10)
@@ -223,9 +217,9 @@ def test_what_waits_during_a_backoff_is_answered_after_it(model: ScriptedModel) 
 
     with Supervisor.start(backoff=Backoff(wait=wait)) as supervisor:
         agent = supervisor.create_agent(model.openai_config(), "poet")
-        kill_process(agent)
+        kill_harness(agent)
         agent.ask(Chat("one"))
-        kill_process(agent)
+        kill_harness(agent)
         assert waits.wait(10)
 
         statistics = agent.ask(GetStatistics(), block=False)
@@ -240,9 +234,9 @@ def test_a_peer_works_while_an_agent_waits_for_its_restart(model: ScriptedModel)
     with Supervisor.start(backoff=long_backoff(waits)) as supervisor:
         peer = supervisor.create_agent(model.openai_config(), "peer")
         agent = supervisor.create_agent(model.openai_config(), "poet")
-        kill_process(agent)
+        kill_harness(agent)
         agent.ask(Chat("one"))
-        kill_process(agent)
+        kill_harness(agent)
         assert waits.wait(10)
 
         assert peer.ask(Chat("hi")).text == "echo: hi"

@@ -26,14 +26,8 @@ from agy_actors import (
 from agy_actors._agent import AgentActor
 from agy_actors._supervision import _supervisor
 from agy_actors.testing import ScriptedModel, say
-from tests.supervision.helpers import (
-    HANGS,
-    children,
-    fake_harness,
-    kill_process,
-    long_backoff,
-    pid_of,
-)
+from tests.harnesses import HANGS, children, fake_harness, has_ended, kill_harness, pid_of
+from tests.supervision.helpers import long_backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -210,9 +204,9 @@ def test_an_agent_can_be_ended_while_it_waits_for_its_restart(
     waits = threading.Event()
     with Supervisor.start(backoff=long_backoff(waits)) as supervisor:
         agent = supervisor.create_agent(model.openai_config(), "poet")
-        kill_process(agent)
+        kill_harness(agent)
         assert agent.ask(Chat("one")).text == "echo: one"
-        kill_process(agent)
+        kill_harness(agent)
         assert waits.wait(10)
         turn = agent.ask(Chat("two"), block=False)
 
@@ -236,9 +230,9 @@ def test_what_is_told_to_a_waiting_agent_is_kept_for_it(
     waits = threading.Event()
     with Supervisor.start(backoff=long_backoff(waits)) as supervisor:
         agent = supervisor.create_agent(model.openai_config(), "poet")
-        kill_process(agent)
+        kill_harness(agent)
         agent.ask(Chat("one"))
-        kill_process(agent)
+        kill_harness(agent)
         assert waits.wait(10)
 
         agent.tell(message)
@@ -255,9 +249,9 @@ def test_what_came_to_a_waiting_agent_is_answered_when_its_supervisor_stops(
     waits = threading.Event()
     with Supervisor.start(backoff=long_backoff(waits)) as supervisor:
         agent = supervisor.create_agent(model.openai_config(), "poet")
-        kill_process(agent)
+        kill_harness(agent)
         agent.ask(Chat("one"))
-        kill_process(agent)
+        kill_harness(agent)
         assert waits.wait(10)
         asked = [agent.ask(GetConversationId(), block=False) for _ in range(3)]
 
@@ -367,7 +361,7 @@ def test_agents_that_are_stuck_are_abandoned_all_in_the_time_of_one(
 
     supervisor.stop(timeout=3 * 0.8)  # One after another would take 4 * 0.8.
 
-    assert not any(process.status() != psutil.STATUS_ZOMBIE for process in processes)
+    assert all(has_ended(process) for process in processes)
     for turn in turns:
         with pytest.raises(AgentDeadError):
             turn.get(timeout=0)
@@ -417,9 +411,9 @@ def test_pykkas_stop_all_ends_everything_and_restarts_nothing(
     first = Supervisor.start(backoff=long_backoff(waits))
     second = Supervisor.start()
     agents = [owner.create_agent(model.openai_config()) for owner in (first, second, first)]
-    kill_process(agents[0])
+    kill_harness(agents[0])
     agents[0].ask(Chat("hi"))
-    kill_process(agents[0])
+    kill_harness(agents[0])
     assert waits.wait(10)
 
     stopped = pykka.ActorRegistry.stop_all(timeout=PROMPTLY)

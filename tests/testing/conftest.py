@@ -4,18 +4,12 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from agy_actors.testing import ScriptedModel
 from tests.testing.model_client import Agents, Client, ProtocolName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-
-@pytest.fixture
-def model() -> Iterator[ScriptedModel]:
-    with ScriptedModel() as model:
-        yield model
+    from agy_actors.testing import ScriptedModel
 
 
 @pytest.fixture(params=["openai", "gemini"])
