@@ -3,8 +3,8 @@
 from agy_actors import Chat, Supervisor
 
 with Supervisor.start() as supervisor:
-poet = supervisor.create_agent(config, name="poet")
-print(poet.ask(Chat("Write a haiku about rain")).text)
+    poet = supervisor.create_agent(config, name="poet")
+    print(poet.ask(Chat("Write a haiku about rain")).text)
 """
 
 from agy_actors._agent import (

@@ -19,7 +19,7 @@ __all__ = ["carry_over_logging", "hush_sdk"]
 logger.disable("agy_actors")
 
 _AGENT_THREADS = "AgentActor-"
-_READER_THREADS = "agy_actors-"
+_READER_THREADS = "agy_actors-"  # As in _harness._process.
 _SDK = "/google/antigravity/"
 _LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 

@@ -108,14 +108,14 @@ class AgentActor(TurnTakingActor):
 
     async def _open(self) -> None:
         self._log.debug("Agent starts")
-        self._starting = session = Session(
-            self.spec.config,
-            start_timeout=START_TIMEOUT,
-            stop_grace=STOP_GRACE,
-            on_line=self._from_thread(self._hear_harness),
-            on_death=self._from_thread(self._harness_died),
-        )
         try:
+            self._starting = session = Session(
+                self.spec.config,
+                start_timeout=START_TIMEOUT,
+                stop_grace=STOP_GRACE,
+                on_line=self._from_thread(self._hear_harness),
+                on_death=self._from_thread(self._harness_died),
+            )
             await session.open()
         except Exception as error:  # noqa: BLE001 (whatever the SDK raises: it goes to the starter)
             self._broken = True
@@ -177,7 +177,8 @@ class AgentActor(TurnTakingActor):
         if self._session is not None:
             await self._session.close(at_once=True)
             self._session = None
-        self.retire()
+        if not self._closing:  # Else `_end_now` goes on, answers, and ends the actor.
+            self.retire()
 
     async def _close(self) -> None:
         for task in (self._opening, self._crashing, self._cancelling):
@@ -212,6 +213,8 @@ class AgentActor(TurnTakingActor):
 
     async def _end_now(self) -> None:
         """End the agent without waiting for turns; whoever waits is told."""
+        if self._ended:  # Just now. The successor gets this message, or the end answers it.
+            await self._loop.create_future()
         self._closing = True
         self.refuse()
         turn = self._in_flight.get(self.turn_envelope) if self.turn_envelope is not None else None

@@ -93,8 +93,7 @@ class ChatStream:
             TurnError: the turn ended without a reply.
             AgentDeadError: the agent ended first.
         """
-        reply: ChatReply = self._future.get(timeout=timeout)
-        return reply
+        return self._future.get(timeout=timeout)
 
     def done(self) -> bool:
         """Return whether the turn has ended."""

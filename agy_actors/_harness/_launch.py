@@ -18,13 +18,13 @@ import struct
 import subprocess
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from google.antigravity.connections.local import local_connection
 from google.antigravity.proto import localharness_pb2 as _untyped_pb2
 from loguru import logger
 
-from agy_actors._harness._process import HarnessProcess
+from agy_actors._harness._process import READER_THREADS, HarnessProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from google.antigravity import Agent
 
 __all__ = ["Harness"]
+
+T = TypeVar("T")
 
 _pb2: Any = _untyped_pb2  # Its classes are made at import, unknown to type checkers.
 
@@ -116,7 +118,7 @@ class Harness:
             process_group=0 if os.name == "posix" else None,
         )
         shaken = self._shaken = threading.Event()
-        answer = await asyncio.to_thread(_shake_hands, popen, greeting, shaken)
+        answer = await _in_daemon_thread(lambda: _shake_hands(popen, greeting, shaken))
         self._process = HarnessProcess(
             popen, grace=self._grace, on_line=self._hear, on_death=self._on_death
         )
@@ -168,6 +170,36 @@ def _greeting(strategy: Any, *, use_interactions_api: bool) -> tuple[bytes, dict
         struct.pack("<I", len(serialized)) + serialized,
         {**os.environ, **env} if strategy._env is not None else None,  # noqa: SLF001
     )
+
+
+def _in_daemon_thread(work: Callable[[], T]) -> asyncio.Future[T]:
+    """Run blocking work without the interpreter ever waiting for it.
+
+    Not `asyncio.to_thread`: the threads of an executor are joined at exit, for as long
+    as a harness that says nothing is given to start.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(cast("T", result))
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except Exception as failure:  # noqa: BLE001 (it belongs to who waits)
+            error = failure
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits.
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name=f"{READER_THREADS}start", daemon=True).start()
+    return done
 
 
 def _shake_hands(popen: subprocess.Popen[bytes], greeting: bytes, over: threading.Event) -> Any:

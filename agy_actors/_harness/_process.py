@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import threading
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["HarnessProcess"]
+__all__ = ["READER_THREADS", "HarnessProcess"]
+
+READER_THREADS = "agy_actors-"
+"""How the names of threads begin that read what a harness says."""
 
 
 class HarnessProcess:
@@ -92,6 +96,8 @@ class _Tee:
 
     def __iter__(self) -> Iterator[bytes]:
         self._reading = True
+        # The SDK calls all of them `harness-stderr`; what it logs there is of our agents.
+        threading.current_thread().name = f"{READER_THREADS}stderr"
         try:
             for line in self._stream:
                 text = line.decode("utf-8", errors="replace").rstrip()

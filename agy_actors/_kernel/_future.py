@@ -80,7 +80,7 @@ class ReplyFuture(pykka.Future[T]):
         """Return whether `cancel` came before the reply."""
         return self._state == _CANCELLED
 
-    def get(self, *, timeout: float | None = None) -> Any:
+    def get(self, *, timeout: float | None = None) -> T:
         """Wait for the reply and return it.
 
         Args:
@@ -215,9 +215,10 @@ class ReplyFuture(pykka.Future[T]):
         message, actor = self.about
         return f" to {type(message).__name__} by {actor}"
 
-    def _outcome(self) -> Any:
+    def _outcome(self) -> T:
         if self._state == _VALUE:
-            return self._result
+            value: T = self._result
+            return value
         if self._state == _CANCELLED:
             raise concurrent.futures.CancelledError(f"the reply{self._what()} was abandoned")
         error: BaseException = self._result
@@ -301,7 +302,7 @@ class ReplyFuture(pykka.Future[T]):
             self.cancel()
             raise
 
-    def _get_by_hook(self, timeout: float | None) -> Any:
+    def _get_by_hook(self, timeout: float | None) -> T:
         hook, hook_lock = self._get_hook, self._hook_lock
         assert hook is not None
         assert hook_lock is not None

@@ -261,7 +261,7 @@ class Supervisor(AsyncioActor):
             other = self._children.get(message.name)
             if other is not None and _is_abandoned(other.creation):
                 self._end_child(other)
-            if other is not None and other.ending is not None:
+            if other is not None and (other.ending is not None or other.ref.actor_inbox.closed):
                 return self._create_after(other, creation, message)
         return self._come_up(self._start_child(creation, message))
 

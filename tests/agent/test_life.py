@@ -136,6 +136,19 @@ def test_a_deleted_conversation_is_gone_from_disk_and_a_disconnected_one_is_not(
             deleted.ask(Chat("hi"))
 
 
+@pytest.mark.parametrize("end", [Delete(), Disconnect()])
+def test_an_agent_is_ended_while_it_is_renewed_after_an_error(
+    supervisor: SupervisorRef, model: ScriptedModel, end: Delete | Disconnect
+) -> None:
+    for number in range(10):  # Most of the ways in which the two can meet.
+        agent = supervisor.create_agent(model.openai_config(), name=f"agent {number}")
+        model.then(http_error(401))
+        with pytest.raises(ModelError):
+            agent.ask(Chat("hi"), timeout=PATIENCE)
+
+        agent.ask(end, timeout=SOON)
+
+
 def test_the_same_name_resumes_its_conversation_in_the_next_run(
     model: ScriptedModel, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from agy_actors import (
     Backoff,
     Chat,
     CreateAgent,
+    Disconnect,
     GetActiveAgentCount,
     GetChildren,
     InvalidConfig,
@@ -305,6 +306,18 @@ def test_the_name_of_a_create_that_was_given_up_is_free_at_once(
 
     assert agent.ask(Chat("hi")).text == "echo: hi"
     assert supervisor.children() == {"poet": agent}
+
+
+def test_the_name_of_an_agent_that_disconnected_is_free_at_once(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    for _ in range(5):
+        agent = supervisor.create_agent(model.openai_config(), "poet")
+        agent.ask(Disconnect())
+
+    again = supervisor.create_agent(model.openai_config(), "poet")
+
+    assert supervisor.children() == {"poet": again}
 
 
 def test_a_supervisor_that_stops_does_not_wait_for_a_start_that_hangs(
