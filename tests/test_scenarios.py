@@ -63,7 +63,7 @@ def test_many_agents_start_at_once_while_the_interpreter_stays_responsive(
     pulse.join()
     replies = [agent.ask(Chat(agent.name), block=False) for agent in agents]
     assert [reply.get().text for reply in replies] == [f"echo: {agent.name}" for agent in agents]
-    assert max(pauses) < 1.0  # A blocked interpreter would pause for all the starts: seconds.
+    assert max(pauses) < 2.0  # A blocked interpreter would pause for all the starts: seconds.
 
 
 def test_a_chat_goes_on_through_a_peers_shutdown(

@@ -175,8 +175,8 @@ def test_turns_abandoned_one_after_another_leave_a_working_agent(
 def test_a_timeout_of_the_turn_and_of_its_asker_at_once_leave_a_working_agent(
     model: ScriptedModel, either: AgentRef
 ) -> None:
+    model.when("slow", silence("half "))
     for _ in range(5):
-        model.then(silence("half "))
         with pytest.raises(TimeoutError):
             either.ask(Chat("slow", timeout=0.3), timeout=0.301)
 
@@ -369,7 +369,7 @@ def test_a_turn_is_not_asked_again_once_a_tool_was_called(
 def test_the_deadline_of_a_turn_holds_across_its_attempts(
     model: ScriptedModel, agent: AgentRef
 ) -> None:
-    model.then(silence(), silence())
+    model.when("hi", silence())
     future = agent.ask(Chat("hi", timeout=2.0), block=False)
     model.wait_for_requests(1)
 
