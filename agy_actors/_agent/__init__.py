@@ -14,7 +14,7 @@ from agy_actors._agent._errors import (
     TurnStalled,
     TurnTimeout,
 )
-from agy_actors._agent._life import AgentSpec, Life, RetryPolicy
+from agy_actors._agent._life import AgentSpec, Life
 from agy_actors._agent._messages import (
     AvailableTools,
     Cancel,
@@ -36,8 +36,10 @@ from agy_actors._agent._messages import (
     WaitForIdle,
     WaitForWakeup,
 )
+from agy_actors._agent._pace import GetPace, PaceBoard, PaceKeeper, PaceStatistics
 from agy_actors._agent._ref import AgentRef
 from agy_actors._agent._replies import AgentStatistics, ChatReply, ToolInfo
+from agy_actors._agent._retry import RetryPolicy
 from agy_actors._agent._stream import ChatStream
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "GetHistory",
     "GetLastResponse",
     "GetLastTurnUsage",
+    "GetPace",
     "GetStatistics",
     "GetTotalUsage",
     "GetTurnCount",
@@ -69,6 +72,9 @@ __all__ = [
     "Life",
     "ModelError",
     "Outcome",
+    "PaceBoard",
+    "PaceKeeper",
+    "PaceStatistics",
     "QuotaExceeded",
     "Reporter",
     "RetryPolicy",

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import copy
 import traceback
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,7 +29,15 @@ from agy_actors._agent._errors import ModelError, TurnInterrupted
 from agy_actors._agent._session import Session
 from agy_actors._agent._settings import START_TIMEOUT, STOP_GRACE
 from agy_actors._agent._turns import StreamChat, TurnTakingActor
-from agy_actors._kernel import Frame, current_caller
+from agy_actors._events import (
+    AgentCrashed,
+    AgentFellAsleep,
+    AgentReady,
+    AgentStarted,
+    HarnessDied,
+    HarnessStarted,
+)
+from agy_actors._kernel import Frame, current_caller, fail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -59,7 +68,10 @@ class AgentActor(TurnTakingActor):
 
     def __init__(self, spec: AgentSpec, life: Life, reporter: Reporter) -> None:
         super().__init__(spec, life, reporter)
+        self._context = contextvars.copy_context()
         self._opening: asyncio.Task[None] | None = None
+        self._dozing: asyncio.Task[None] | None = None
+        self._doze_timer: asyncio.TimerHandle | None = None
         self._crashing: asyncio.Task[None] | None = None
         self._starting: Session | None = None
 
@@ -68,9 +80,11 @@ class AgentActor(TurnTakingActor):
     def on_start(self) -> None:
         self.open_turns(open=False)
         # The SDK's tasks, in which tools run, keep the context that opened the session.
-        context = contextvars.copy_context()
-        context.run(current_caller.set, _TurnCaller(self, self._thread_id))
-        self._opening = self._loop.create_task(self._open(), context=context)
+        self._context = contextvars.copy_context()
+        self._context.run(current_caller.set, _TurnCaller(self, self._thread_id))
+        if self.spec.hub.active:
+            self._publish(AgentStarted, restarts=self.life.restarts)
+        self._opening = self._loop.create_task(self._open(), context=self._context)
 
     async def on_stop(self) -> None:  # type: ignore[override] # pykka: or async
         await self._close()
@@ -109,6 +123,20 @@ class AgentActor(TurnTakingActor):
     async def _open(self) -> None:
         self._log.debug("Agent starts")
         try:
+            await self._open_session()
+        except Exception as error:  # noqa: BLE001 (whatever the SDK raises: it goes to the starter)
+            self._broken = True
+            self.outcome, self.error = Outcome.FAILED, self._without_secrets(error)
+            self.retire()
+            return
+        self._log.debug("Agent is ready")
+        self._reporter.ready(self)
+        self.open_turns(open=True)
+        self._doze_later()
+        self._loop.call_soon(self._tell_idle)
+
+    async def _open_session(self) -> None:
+        try:
             self._starting = session = Session(
                 self.spec.config,
                 start_timeout=START_TIMEOUT,
@@ -117,19 +145,58 @@ class AgentActor(TurnTakingActor):
                 on_death=self._from_thread(self._harness_died),
             )
             await session.open()
-        except Exception as error:  # noqa: BLE001 (whatever the SDK raises: it goes to the starter)
-            self._broken = True
-            self.outcome, self.error = Outcome.FAILED, self._without_secrets(error)
-            self.retire()
-            return
         finally:
             self._starting = None
         self._session = session
+        self._asleep = self._harness_gone = False
         self.life.resume(session.history, session.usage)
-        self._log.debug("Agent is ready")
-        self._reporter.ready(self)
-        self.open_turns(open=True)
-        self._loop.call_soon(self._tell_idle)
+        if self.spec.hub.active:
+            self._publish(HarnessStarted, pid=session.pid)
+            self._publish(AgentReady)
+
+    # Sleeping: an idle agent gives its process back, and keeps all else.
+
+    def _doze_later(self) -> None:
+        if self._doze_timer is not None:
+            self._doze_timer.cancel()
+            self._doze_timer = None
+        seconds = self.spec.idle_timeout
+        if seconds is not None and self._session is not None and not self._broken:
+            self._doze_timer = self._loop.call_later(seconds, self._fall_asleep)
+
+    def _fall_asleep(self) -> None:
+        session = self._session
+        if session is None or self._broken or self._closing or self._ended:
+            return
+        if self.turn_envelope is not None or self.actor_inbox.turns_waiting:
+            return  # The end of the turn comes back to this.
+        self._log.debug("Agent falls asleep")
+        self.life.count_usage(session.usage)
+        self._session = None
+        self._asleep = True
+        self._dozing = self._loop.create_task(session.close())
+        if self.spec.hub.active:
+            self._publish(AgentFellAsleep)
+
+    async def _be_woken(self) -> None:
+        if self._opening is None or self._opening.done():
+            # A task of its own: a turn that is abandoned meanwhile leaves the agent awake.
+            self._opening = self._loop.create_task(self._wake_up(), context=self._context)
+        await asyncio.wait([self._opening])
+        if self._session is None:
+            raise TurnInterrupted(f"{self} did not wake up: {self.life.last_error}")
+
+    async def _wake_up(self) -> None:
+        if self._dozing is not None:
+            await asyncio.wait([self._dozing])
+        self._log.debug("Agent wakes up")
+        try:
+            await self._open_session()
+        except Exception as error:  # noqa: BLE001 (whatever the SDK raises: a failed start)
+            self._crash(self._without_secrets(error))
+            return
+        if self.turn_envelope is None:
+            self._doze_later()
 
     def _without_secrets(self, error: Exception) -> Exception:
         words = "".join(traceback.format_exception(error))
@@ -154,11 +221,14 @@ class AgentActor(TurnTakingActor):
             if failure is not None:
                 self._log.debug("The harness retries: {}", failure.message)
                 turn.suspect(failure)
+                self._note_refusal(failure)
 
     def _harness_died(self) -> None:
         if self._session is None or self._broken or self._ended or self._ending is not None:
             return
         self._harness_gone = True
+        if self.spec.hub.active:
+            self._publish(HarnessDied, pid=self._session.pid)
         if self.turn_envelope is None:  # A turn finds out for itself, and has an asker to tell.
             self._crash(TurnInterrupted(f"the process of agent {self.spec.name!r} died"))
 
@@ -168,12 +238,53 @@ class AgentActor(TurnTakingActor):
         self._broken = True
         self.outcome = Outcome.RENEWED if isinstance(error, ModelError) else Outcome.CRASHED
         self.error = error
+        if self.spec.hub.active:
+            self._publish(AgentCrashed, error=f"{type(error).__name__}: {error}")
         self.open_turns(open=False)
         self.life.last_error = f"{type(error).__name__}: {error}"
         self._log.debug("Agent crashed: {}", type(error).__name__)
         self._crashing = self._loop.create_task(self._finish_crash())
 
+    def recall(self) -> None:
+        """End this incarnation, to be followed by another. Callable from any thread."""
+        with contextlib.suppress(RuntimeError):  # The loop is closed: it has ended.
+            self._loop.call_soon_threadsafe(
+                self._crash,
+                TurnInterrupted(f"{self} was restarted together with its siblings"),
+            )
+
+    def forsake(self) -> None:
+        """Leave ref and mailbox to a successor: this incarnation's loop hangs.
+
+        Its turn is answered, or left to the successor where that is safe.
+        """
+        life, envelope, turn, trial = self.life, self.turn_envelope, self._current, self.life.trial
+        self.life = copy.copy(life)  # What comes of this thread yet is no part of the life.
+        if envelope is not None and turn is not None and trial is not None:
+            error = TurnInterrupted(
+                f"a turn of {self} was cut off: a tool, a hook or a handler held up the"
+                " agent's thread",
+                text=turn.text,
+                tool_calls=turn.tool_calls,
+            )
+            stream = envelope.message.stream if isinstance(envelope.message, StreamChat) else None
+            delay = self._delay_of_retry(error, turn, trial, stream)
+            if delay is None:
+                life.trial = None
+                self._in_flight.pop(envelope, None)
+                fail(envelope.reply_to, error)
+            else:
+                trial.not_before = self._host.monotonic() + delay
+        session = self._session or self._starting
+        if session is not None:
+            session.reap()
+        super().forsake()
+
     async def _finish_crash(self) -> None:
+        opening = self._opening
+        if opening is not None and not opening.done() and opening is not asyncio.current_task():
+            opening.cancel()
+            await asyncio.wait([opening])
         if self._session is not None:
             await self._session.close(at_once=True)
             self._session = None
@@ -181,10 +292,14 @@ class AgentActor(TurnTakingActor):
             self.retire()
 
     async def _close(self) -> None:
+        if self._doze_timer is not None:
+            self._doze_timer.cancel()
         for task in (self._opening, self._crashing, self._cancelling):
             if task is not None and not task.done():
                 task.cancel()
                 await asyncio.wait([task])
+        if self._dozing is not None:
+            await asyncio.wait([self._dozing])  # Bounded by the session's own grace.
         if self._session is not None:
             await self._session.close()
             self._session = None

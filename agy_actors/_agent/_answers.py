@@ -13,6 +13,7 @@ from agy_actors._agent import _messages as messages
 from agy_actors._agent._diagnosis import redact
 from agy_actors._agent._errors import AgentDeadError
 from agy_actors._agent._replies import AgentStatistics, ToolInfo
+from agy_actors._events import DeadLetter
 from agy_actors._kernel import AsyncioActor, DeadlockError, current_caller
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from agy_actors._agent._life import AgentSpec, Life
     from agy_actors._agent._session import Session
+    from agy_actors._events import AgentEvent
     from agy_actors._kernel import Envelope
 
 __all__ = ["AnsweringActor", "Outcome", "Reporter"]
@@ -72,6 +74,8 @@ class AnsweringActor(AsyncioActor):
         self._session: Session | None = None
         self._broken = False
         self._closing = False
+        self._asleep = False
+        """Whether its session was closed because it was idle."""
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._wakeups: list[asyncio.Future[None]] = []
         self._log = logger.bind(agent=spec.name, supervisor=spec.supervisor)
@@ -94,11 +98,23 @@ class AnsweringActor(AsyncioActor):
         """Return the text without the agent's secrets."""
         return redact(text, self.spec.secrets)
 
+    def on_dead_letter(self, message: Any) -> None:
+        kind = type(message).__name__
+        self.life.dead_letters += 1
+        self._log.warning("Agent ended before it handled a {}", kind)
+        if self.spec.hub.active:
+            self._publish(DeadLetter, message=kind)
+
+    def _publish(self, kind: type[AgentEvent], **what: Any) -> None:
+        """Tell the supervisor's subscribers. Callable from any thread."""
+        spec = self.spec
+        spec.hub.publish(kind(supervisor=spec.supervisor, agent=spec.name, **what))
+
     # Waiting for turns.
 
     def _is_idle(self, _: messages.IsIdle) -> bool:
         return (
-            self._session is not None
+            (self._session is not None or self._asleep)
             and not (self._broken or self._closing)
             and self.turn_envelope is None
             and not self.actor_inbox.turns_waiting
@@ -177,7 +193,7 @@ class AnsweringActor(AsyncioActor):
 
     def _get_statistics(self, _: messages.GetStatistics) -> AgentStatistics:
         if self._session is None:
-            state = "starting"
+            state = "asleep" if self._asleep else "starting"
         else:
             state = "idle" if self.turn_envelope is None else "busy"
         return AgentStatistics(
@@ -190,6 +206,7 @@ class AnsweringActor(AsyncioActor):
             conversation_id=self.spec.conversation_id,
             harness_pid=None if self._session is None else self._session.pid,
             last_error=self.life.last_error,
+            dead_letters=self.life.dead_letters,
         )
 
     def _available_tools(self, _: messages.AvailableTools) -> list[ToolInfo]:

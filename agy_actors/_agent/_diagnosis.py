@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from google.antigravity.types import ToolCall
 
-__all__ = ["ModelFailure", "diagnose", "model_error", "redact", "shorten"]
+__all__ = ["QUOTA_STATUS", "ModelFailure", "diagnose", "model_error", "redact", "shorten"]
 
 _STATUS = re.compile(
     r"HTTP request failed with status (\d{3})"  # OpenAI-compatible services
@@ -35,6 +35,9 @@ _NETWORK = re.compile(
     r"|dial tcp|model unreachable|no such host|i/o timeout",
     re.IGNORECASE,
 )
+QUOTA_STATUS = 429
+"""Too Many Requests (RFC 6585)."""
+
 _LENGTH = 500  # Characters of a service's message in ours: enough to act on, and no page of HTML.
 
 
@@ -61,7 +64,7 @@ def model_error(
     failure: ModelFailure, who: str, *, text: str = "", tool_calls: tuple[ToolCall, ...] = ()
 ) -> TurnError:
     """Make the typed error for a failure of the model's service."""
-    if failure.status == 429:  # noqa: PLR2004 (Too Many Requests)
+    if failure.status == QUOTA_STATUS:
         when = "" if failure.retry_after is None else f"; retry in {failure.retry_after:g} s"
         return QuotaExceeded(
             f"the model's service refused {who} for its quota{when}: {failure.message}",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 from google.antigravity.types import StepSource, StepType, UsageMetadata
 
-from agy_actors._agent._errors import TurnError, TurnInterrupted
 from agy_actors._agent._messages import Send
 from agy_actors._kernel import ReplyFuture
 
@@ -18,32 +18,14 @@ if TYPE_CHECKING:
     from google.antigravity import AgentConfig
     from google.antigravity.types import Step
 
+    from agy_actors._agent._pace import PaceBoard
+    from agy_actors._agent._retry import RetryPolicy
+    from agy_actors._events import EventHub
     from agy_actors._kernel import Envelope
 
-__all__ = ["AgentSpec", "Life", "RetryPolicy", "Trial"]
+__all__ = ["AgentSpec", "Life", "Trial"]
 
 _MAX_STEPS = 10_000  # As the SDK's own history.
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
-    """When a turn that broke is given to the model once more.
-
-    It never is after a tool call was seen in it, which may have had effects, nor after
-    text of it went to the reader of a stream.
-    """
-
-    attempts: int = 2
-    """How often a prompt is given to the model at most. 1 never asks again."""
-
-    def allows(self, error: TurnError, attempt: int) -> bool:
-        """Tell whether a turn that broke with `error` at its `attempt`-th try may be retried."""
-        return (
-            isinstance(error, TurnInterrupted)
-            and error.retryable
-            and attempt < self.attempts
-            and not error.tool_calls
-        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +41,12 @@ class AgentSpec:
     retry: RetryPolicy
     max_model_errors: int
     max_empty_steps: int
+    idle_timeout: float | None
+    stop_timeout: float
+    hub: EventHub = dataclasses.field(repr=False, compare=False)
+    pace: PaceBoard = dataclasses.field(repr=False, compare=False)
+    pace_key: str
+    """Which agents share a quota: a fingerprint of the API key, or the service's address."""
     secrets: tuple[str, ...] = dataclasses.field(repr=False)
 
 
@@ -69,8 +57,12 @@ class Trial:
     envelope: Envelope
     seconds: float
     """What the turn has in all."""
+    started: float
+    """When it was taken up, on the host's clock."""
     deadline: float
     """When it must end, on the host's clock: its restarts count."""
+    not_before: float = -math.inf
+    """When its next attempt may begin."""
     attempt: int = 0
     cancelled: bool = False
     """Whether somebody cancelled it while it waited for its next attempt."""
@@ -100,6 +92,7 @@ class Life:
         self.steps: list[Step] = []
         self.last_turn_usage: UsageMetadata | None = None
         self.last_error: str | None = None
+        self.dead_letters = 0
         self.trial: Trial | None = None
         """The turn that runs, or that a crash broke and that is to run again."""
         self._usage = UsageMetadata()
@@ -125,19 +118,16 @@ class Life:
         missing = (self._usage.total_token_count or 0) - (usage.total_token_count or 0)
         self._usage_base = self._usage - usage if missing > 0 else UsageMetadata()
 
-    def try_turn(self, envelope: Envelope, seconds: float, now: float) -> Trial:
-        """Note that a turn is given to the model, for the first time or again."""
+    def take_up(self, envelope: Envelope, seconds: float, now: float) -> Trial:
+        """Note that a turn is taken up, for the first time or again."""
         if self.trial is None or self.trial.envelope is not envelope:
             self.turns += 1
-            self.trial = Trial(envelope, seconds, now + seconds)
-        self.trial.attempt += 1
+            self.trial = Trial(envelope, seconds, now, now + seconds)
         return self.trial
 
-    def attempts_of(self, envelope: Envelope) -> int:
-        """Return how often a turn was given to the model already."""
-        if self.trial is None or self.trial.envelope is not envelope:
-            return 0
-        return self.trial.attempt
+    def knows(self, envelope: Envelope) -> bool:
+        """Tell whether a turn was taken up before, by an incarnation that crashed."""
+        return self.trial is not None and self.trial.envelope is envelope
 
     def record(self, step: Step) -> None:
         """Append a step to the history."""

@@ -10,7 +10,15 @@ from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage] # n
 from agy_actors._agent._actor import AgentActor, StreamChat
 from agy_actors._agent._messages import Chat
 from agy_actors._agent._stream import ChatStream
-from agy_actors._kernel import AsyncioActorRef, Envelope, MailboxFull, current_caller
+from agy_actors._kernel import (
+    AsyncioActorRef,
+    DeathReason,
+    Envelope,
+    MailboxFull,
+    current_caller,
+    fail,
+    resolve,
+)
 from agy_actors._kernel._callers import chain_to
 
 if TYPE_CHECKING:
@@ -62,20 +70,30 @@ class AgentRef(AsyncioActorRef):
             raise
         return stream
 
-    def bury(self, error: Exception) -> None:
-        """Declare the agent dead while no incarnation of it runs. For its supervisor."""
+    def bury(self, error: Exception, reason: DeathReason = DeathReason.STOPPED) -> list[object]:
+        """Declare the agent dead while no incarnation of it runs. For its supervisor.
+
+        Args:
+            error: what those get that wait, and those that ask from now on.
+            reason: what watchers are told; nothing if they were told before.
+
+        Returns:
+            The messages that were told and not asked, and that nobody will handle.
+        """
         if not self.actor_stopped.is_set():
             pykka.ActorRegistry.unregister(self)
             self.actor_stopped.set()
+        dead_letters = []
         for envelope in self.actor_inbox.close(lambda: _again(error)):
             reply_to: pykka.Future[Any] | None = envelope.reply_to
-            if reply_to is None:
-                continue
             if isinstance(envelope.message, _ActorStop):
-                reply_to.set(None)
+                resolve(reply_to, None)
+            elif reply_to is not None:
+                fail(reply_to, _again(error))
             else:
-                failure = _again(error)
-                reply_to.set_exception((type(failure), failure, None))
+                dead_letters.append(envelope.message)
+        self.actor_stopped.die(reason, error if reason is DeathReason.GIVEN_UP else None)
+        return dead_letters
 
 
 def _again(error: Exception) -> Exception:

@@ -48,7 +48,7 @@ class AgentStatistics:
     """Its name under its supervisor."""
 
     state: str
-    """`"starting"`, `"idle"` or `"busy"`; others cannot answer."""
+    """`"starting"`, `"idle"`, `"busy"` or `"asleep"`; others cannot answer."""
 
     turns: int
     """The turns started in the agent's whole life."""
@@ -70,6 +70,9 @@ class AgentStatistics:
 
     last_error: str | None
     """What it was last restarted for."""
+
+    dead_letters: int = 0
+    """How many messages were told to it and never handled, because it ended first."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

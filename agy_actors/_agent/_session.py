@@ -178,6 +178,10 @@ class Session:
         """End the harness at once. Callable from any thread."""
         self._harness.kill()
 
+    def reap(self) -> None:
+        """End the harness at once, and wait for that. For a session whose loop hangs."""
+        self._harness.reap()
+
     async def close(self, *, at_once: bool = False) -> None:
         """Close the agent, and leave nothing of its process behind. Never raises.
 

@@ -12,13 +12,14 @@ Guarantees:
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from agy_actors._agent import _messages as messages
 from agy_actors._agent._answers import AnsweringActor
-from agy_actors._agent._diagnosis import diagnose, model_error
+from agy_actors._agent._diagnosis import QUOTA_STATUS, diagnose, model_error
 from agy_actors._agent._errors import (
     AgentDeadError,
     TurnCancelled,
@@ -31,10 +32,11 @@ from agy_actors._agent._replies import ChatReply
 from agy_actors._agent._session import SessionBroken
 from agy_actors._agent._settings import CANCEL_GRACE, chat_timeout, stall_timeout
 from agy_actors._agent._turn import Turn
+from agy_actors._events import TurnEnded, TurnRetried, TurnStarted
 from agy_actors._kernel import Lane, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from google.antigravity import types as sdk
 
@@ -67,11 +69,20 @@ class TurnTakingActor(AnsweringActor):
         self._current: Turn | None = None
         self._cancelled = False
         self._cancelling: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Task[None] | None = None
         self._harness_gone = False
 
+    @abc.abstractmethod
     def _crash(self, error: Exception) -> None:
         """End this incarnation, and have the supervisor decide on the next."""
-        raise NotImplementedError
+
+    @abc.abstractmethod
+    async def _be_woken(self) -> None:
+        """Open the session that an idle agent closed."""
+
+    @abc.abstractmethod
+    def _doze_later(self) -> None:
+        """Have the session closed when the agent was idle for long."""
 
     # Messages.
 
@@ -97,7 +108,7 @@ class TurnTakingActor(AnsweringActor):
         envelope = self.turn_envelope
         assert envelope is not None
         reply_to = envelope.reply_to
-        if reply_to is not None and self.life.attempts_of(envelope) == 0:
+        if reply_to is not None and not self.life.knows(envelope):
             reply_to.set(None)  # It has started; its end is nobody's to wait for.
         try:
             await self._have_turn(send.prompt, None, None, None)
@@ -114,6 +125,10 @@ class TurnTakingActor(AnsweringActor):
             return True
         if self.turn_envelope is None:
             return False
+        if self._waiting is not None and trial is not None:
+            trial.cancelled = True
+            self._waiting.cancel()
+            return True
         if not self._cancelled:
             self._cancelled = True
             self._cancelling = self._loop.create_task(self._cancel_turn(self._session))
@@ -132,45 +147,117 @@ class TurnTakingActor(AnsweringActor):
     ) -> ChatReply:
         envelope = self.turn_envelope
         assert envelope is not None
-        life = self.life
-        trial = life.try_turn(envelope, timeout or chat_timeout(), self._host.monotonic())
-        log = self._log.bind(turn=life.turns)
-        log.debug("Turn starts, attempt {}", trial.attempt)
+        started = self._host.monotonic()
+        trial = self.life.take_up(envelope, timeout or chat_timeout(), started)
         self._wake()
-        handed_over = False
-        turn = self._current = Turn(self.redact)
         self._cancelled = False
+        handed_over = False
+        failure: BaseException | None = None
         try:
-            try:
-                reply = await self._run_turn(turn, trial, prompt, stall or stall_timeout(), stream)
-            except TurnError as error:
-                if self._is_to_be_retried(error, turn, trial, stream):
-                    log.debug("Turn ended: {}, to be retried", type(error).__name__)
+            while True:
+                turn = self._current = Turn(self.redact)
+                try:
+                    await self._wait_to_try(trial, turn)
+                    return await self._try(turn, trial, prompt, stall or stall_timeout(), stream)
+                except TurnError as error:
+                    delay = self._delay_of_retry(error, turn, trial, stream)
+                    if delay is None:
+                        raise
+                    self._note_retry(trial, error, delay)
+                if self._broken:
                     # Stay unanswered: the end of this incarnation hands the message over.
                     handed_over = True
                     await self._loop.create_future()
-                log.debug("Turn ended: {}", type(error).__name__)
-                raise
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            failure = error
             if self._closing:
                 raise self.dead_error() from None
             raise
-        else:
-            log.debug("Turn ended")
-            return reply
+        except BaseException as error:
+            failure = error
+            raise
         finally:
-            self._end_turn(handed_over=handed_over and self._ended)
+            handed_over = handed_over and self._ended
+            if not handed_over:
+                self._note_end(started, failure)
+            self._end_turn(handed_over=handed_over)
 
-    def _is_to_be_retried(
+    async def _wait_to_try(self, trial: Trial, turn: Turn) -> None:
+        """Wait until the turn may be given to the model."""
+        if trial.cancelled:
+            raise self._cancelled_error(turn)
+        if self._session is None:
+            await self._be_woken()
+        wait = trial.not_before - self._host.monotonic()
+        if wait > 0:
+            await self._interruptibly(asyncio.sleep(wait), trial, turn)
+        spec = self.spec
+        if spec.pace.restricts(spec.pace_key):
+            first = trial.attempt == 0
+            patience = trial.seconds if first else trial.deadline - self._host.monotonic()
+            start = spec.pace.wait_for_start(spec.pace_key, patience)
+            await self._interruptibly(start, trial, turn)
+            if first:  # Its time begins with its start.
+                trial.deadline = self._host.monotonic() + trial.seconds
+
+    async def _interruptibly(
+        self, wait: Coroutine[Any, Any, None], trial: Trial, turn: Turn
+    ) -> None:
+        """Wait for what `Cancel` interrupts."""
+        waiting = self._waiting = self._loop.create_task(wait)
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            if trial.cancelled:
+                raise self._cancelled_error(turn) from None
+            raise
+        finally:
+            self._waiting = None
+
+    async def _try(
+        self, turn: Turn, trial: Trial, prompt: Any, stall: float, stream: ChatStream | None
+    ) -> ChatReply:
+        trial.attempt += 1
+        self._log.bind(turn=self.life.turns).debug("Turn starts, attempt {}", trial.attempt)
+        if self.spec.hub.active:
+            self._publish(TurnStarted, turn=self.life.turns, attempt=trial.attempt)
+        return await self._run_turn(turn, trial, prompt, stall, stream)
+
+    def _delay_of_retry(
         self, error: TurnError, turn: Turn, trial: Trial, stream: ChatStream | None
-    ) -> bool:
-        return (
-            self._broken
-            and not trial.cancelled
-            and not trial.answered
-            and (stream is None or not (turn.text or turn.thoughts))
-            and self.spec.retry.allows(error, trial.attempt)
-        )
+    ) -> float | None:
+        """Return the seconds after which the turn is to be tried again, if it is."""
+        if trial.cancelled or trial.answered:
+            return None
+        if stream is not None and (turn.text or turn.thoughts):
+            return None
+        now = self._host.monotonic()
+        try:
+            delay = self.spec.retry.delay(error, trial.attempt, now - trial.started)
+        except Exception as mistake:  # noqa: BLE001 (its policies are the user's own functions)
+            self._log.error("The retry policy raised {}", type(mistake).__name__)
+            return None
+        return None if delay is None or now + delay >= trial.deadline else delay
+
+    def _note_retry(self, trial: Trial, error: TurnError, delay: float) -> None:
+        trial.not_before = self._host.monotonic() + delay
+        kind = type(error).__name__
+        self._log.bind(turn=self.life.turns).debug("Turn ended: {}, to be retried", kind)
+        if self.spec.hub.active:
+            self._publish(
+                TurnRetried,
+                turn=self.life.turns,
+                attempt=trial.attempt,
+                delay=delay,
+                error=self.redact(str(error)),
+            )
+
+    def _note_end(self, started: float, failure: BaseException | None) -> None:
+        kind = None if failure is None else type(failure).__name__
+        self._log.bind(turn=self.life.turns).debug("Turn ended: {}", kind or "well")
+        if self.spec.hub.active:
+            seconds = self._host.monotonic() - started
+            self._publish(TurnEnded, turn=self.life.turns, seconds=seconds, error=kind)
 
     def _end_turn(self, *, handed_over: bool) -> None:
         self._current = None
@@ -182,6 +269,7 @@ class TurnTakingActor(AnsweringActor):
             self.life.trial = None
         if self._harness_gone:  # Its death came too late for the turn to see it.
             self._crash(TurnInterrupted(f"the process of {self} died"))
+        self._doze_later()
         self._loop.call_soon(self._tell_idle)
 
     async def _run_turn(
@@ -237,9 +325,13 @@ class TurnTakingActor(AnsweringActor):
             if step is None:
                 return
             self.life.record(step)
+            before = turn.failure
             for event in turn.observe(step):
+                self.spec.pace.accepted(self.spec.pace_key)
                 if stream is not None:
                     stream.push(event)
+            if turn.failure is not before:
+                self._note_refusal(turn.failure)
             self._check_valves(turn)
 
     def _check_valves(self, turn: Turn) -> None:
@@ -298,6 +390,11 @@ class TurnTakingActor(AnsweringActor):
 
     # Errors.
 
+    def _note_refusal(self, failure: ModelFailure | None) -> None:
+        """Tell all agents of this one's key if the service refused it for its quota."""
+        if failure is not None and failure.status == QUOTA_STATUS:
+            self.spec.pace.refused(self.spec.pace_key, failure.retry_after)
+
     def _model_error(self, turn: Turn, failure: ModelFailure) -> TurnError:
         return model_error(failure, str(self), text=turn.text, tool_calls=turn.tool_calls)
 
@@ -319,7 +416,9 @@ class TurnTakingActor(AnsweringActor):
         )
 
     def _broken_error(self, turn: Turn, reason: str) -> TurnError:
-        failure = diagnose(reason) or turn.failure or turn.suspicion
+        said = diagnose(reason)
+        self._note_refusal(said)
+        failure = said or turn.failure or turn.suspicion
         if failure is not None:
             return self._model_error(turn, failure)
         return TurnInterrupted(

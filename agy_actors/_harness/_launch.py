@@ -38,6 +38,7 @@ T = TypeVar("T")
 _pb2: Any = _untyped_pb2  # Its classes are made at import, unknown to type checkers.
 
 _TAIL = 20  # Lines of standard error kept for an error message; arbitrary.
+_REAP = 1.0  # Seconds for a killed process to be gone: it takes milliseconds.
 _READER_GRACE = 1.0  # Seconds to read what a killed process left behind; arbitrary.
 
 
@@ -96,6 +97,17 @@ class Harness:
         """End the process at once, if there is one. Callable from any thread."""
         if self._popen is not None:
             self._popen.kill()
+
+    def reap(self) -> None:
+        """End the process, and see to it that nothing of it is left. From any thread.
+
+        Its pipes are for `dispose` to close, on the loop they belong to.
+        """
+        popen = self._popen
+        if popen is not None:
+            popen.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                popen.wait(_REAP)
 
     def dispose(self) -> None:
         """Leave nothing of the process behind: not itself, no pipe."""

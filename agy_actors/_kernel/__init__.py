@@ -5,20 +5,24 @@ The kernel knows no agent, no SDK and no model.
 
 from agy_actors._kernel._actor import AsyncioActor
 from agy_actors._kernel._callers import Caller, Frame, current_caller
+from agy_actors._kernel._death import Death, DeathReason, watch
 from agy_actors._kernel._errors import AgyActorsError, AskTimeout, DeadlockError, MailboxFull
-from agy_actors._kernel._future import ReplyFuture, as_completed
+from agy_actors._kernel._future import ReplyFuture, as_completed, fail, resolve
 from agy_actors._kernel._host import Host, ThreadHost, current_host, use_host
 from agy_actors._kernel._mailbox import Envelope, Mailbox
-from agy_actors._kernel._message import Lane, Message
+from agy_actors._kernel._message import DEFERRED, Lane, Message
 from agy_actors._kernel._ref import AsyncioActorRef
 
 __all__ = [
+    "DEFERRED",
     "AgyActorsError",
     "AskTimeout",
     "AsyncioActor",
     "AsyncioActorRef",
     "Caller",
     "DeadlockError",
+    "Death",
+    "DeathReason",
     "Envelope",
     "Frame",
     "Host",
@@ -31,5 +35,8 @@ __all__ = [
     "as_completed",
     "current_caller",
     "current_host",
+    "fail",
+    "resolve",
     "use_host",
+    "watch",
 ]

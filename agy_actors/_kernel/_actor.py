@@ -25,8 +25,10 @@ import contextvars
 import logging
 import sys
 import threading
+import traceback
 from collections.abc import Coroutine
 from itertools import count
+from pathlib import Path
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeGuard, cast
 
@@ -35,10 +37,12 @@ from loguru import logger
 from pykka._envelope import Envelope as PykkaEnvelope
 
 from agy_actors._kernel._callers import Frame, StaticCaller, current_caller
-from agy_actors._kernel._future import ReplyFuture
+from agy_actors._kernel._death import DeathReason, Lifeline
+from agy_actors._kernel._future import ReplyFuture, fail, resolve
 from agy_actors._kernel._host import current_host
+from agy_actors._kernel._loop import is_asleep
 from agy_actors._kernel._mailbox import Envelope, Mailbox, is_stop
-from agy_actors._kernel._message import TURN, Message
+from agy_actors._kernel._message import DEFERRED, TURN, Message
 from agy_actors._kernel._ref import AsyncioActorRef
 
 if TYPE_CHECKING:
@@ -52,6 +56,8 @@ _logger = logging.getLogger("pykka")  # The name that users of pykka configure.
 _BATCH = 100
 """Messages taken up before the loop gets to its other work. Arbitrary: long enough to
 spread the cost of a loop cycle, short enough (well below a millisecond) for a stream."""
+
+_FRAMES = 4  # Innermost lines of code shown of a thread; arbitrary.
 
 _FAILURES = (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError)
 """What code of an actor may raise: all but GeneratorExit, which ends the coroutine itself."""
@@ -96,10 +102,15 @@ class AsyncioActor(pykka.Actor):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # pykka's own is a bare event.
+        self.actor_stopped: Lifeline = Lifeline()  # pyright: ignore[reportIncompatibleVariableOverride]
         self._actor_ref = AsyncioActorRef(self)
         self.actor_inbox.capacity = self.mailbox_capacity
         self.actor_inbox.owner = str(self)
         self._host = current_host()
+        self._loop: asyncio.AbstractEventLoop = cast("asyncio.AbstractEventLoop", None)
+        """The incarnation's own, from its first moment on."""
+        self._pulse: threading.Event | None = None
         self._thread_id = 0
         self._in_flight: dict[AnyEnvelope, asyncio.Task[bool]] = {}
         self._turn: AnyEnvelope | None = None
@@ -111,7 +122,6 @@ class AsyncioActor(pykka.Actor):
         self._cut_off = False
         self._retired = False
         self._cause: BaseException | None = None
-        self._ended_callbacks: list[Any] = []
 
     @property
     def actor_ref(self) -> AsyncioActorRef:
@@ -138,6 +148,13 @@ class AsyncioActor(pykka.Actor):
     def caller_name(self) -> str:
         """Return what the actor is called in a `DeadlockError`."""
         return str(self)
+
+    def on_dead_letter(self, message: Any) -> None:
+        """Note a message that was told, and that the actor's end left unhandled.
+
+        Called on any thread; it must not raise. By default it is logged.
+        """
+        logger.warning("{} ended before it handled a {}", self, type(message).__name__)
 
     def on_taken(self, envelope: AnyEnvelope) -> None:
         """Note that a turn was taken up. Called on the loop, before its handler."""
@@ -188,6 +205,31 @@ class AsyncioActor(pykka.Actor):
         if self._thread_id:
             with contextlib.suppress(RuntimeError):  # The loop is closed: it came to its end.
                 self._loop.call_soon_threadsafe(self._end)
+
+    def beats(self) -> bool:
+        """Tell whether the loop has turned since this was last asked. For one supervisor.
+
+        A loop that sleeps is well, and is left asleep; any other is sent a call, which
+        it has made by the next time if it turns at all.
+        """
+        loop = self._loop
+        if loop is None or is_asleep(loop):
+            self._pulse = None
+            return True
+        if self._pulse is not None and not self._pulse.is_set():
+            return False
+        self._pulse = threading.Event()
+        with contextlib.suppress(RuntimeError):  # The loop is closed: it came to its end.
+            loop.call_soon_threadsafe(self._pulse.set)
+        return True
+
+    def where(self) -> str:
+        """Tell, on any thread, in which lines of code the actor's thread is just now."""
+        frame = sys._current_frames().get(self._thread_id)  # noqa: SLF001 (documented)
+        if frame is None:
+            return "(no thread)"
+        stack = traceback.extract_stack(frame)[-_FRAMES:]
+        return " > ".join(f"{f.name} ({Path(f.filename).name}:{f.lineno})" for f in stack)
 
     def open_turns(self, *, open: bool) -> None:  # noqa: A002
         """Let turns be taken up, or not. Call it on the actor's loop."""
@@ -258,11 +300,6 @@ class AsyncioActor(pykka.Actor):
 
     def _after_loop(self) -> None:
         self._conclude()
-        for callback in self._ended_callbacks:
-            try:
-                callback()
-            except Exception:  # noqa: BLE001 (the others must learn of the end, too)
-                logger.exception("A callback at the end of {} failed", self)
 
     def _conclude(self) -> None:
         # A crash of the loop itself must not leave anybody waiting.
@@ -273,9 +310,12 @@ class AsyncioActor(pykka.Actor):
             self._reject(self.actor_inbox.close(self._make_dead_error))
             self.actor_inbox.detach()
         self._settle_in_flight()
+        if not self._retired:
+            reason = DeathReason.STOPPED if self._cause is None else DeathReason.FAILED
+            self.actor_stopped.die(reason, self._cause)
         stopping, self._stopping = self._stopping, []
         for envelope in stopping:
-            _resolve(envelope, None)
+            resolve(envelope.reply_to, None)
 
     # Taking up messages.
 
@@ -329,7 +369,7 @@ class AsyncioActor(pykka.Actor):
         elif type(reply_to) is ReplyFuture:
             reply_to.resolve(response)
         elif reply_to is not None:
-            _resolve(envelope, response)
+            resolve(envelope.reply_to, response)
 
     def _handle_bare(self, message: object) -> None:
         """Handle a bare message: nobody waits for it, and it is no turn."""
@@ -359,8 +399,8 @@ class AsyncioActor(pykka.Actor):
             if turn:
                 self._turn = envelope
             self._run(envelope, response, context)
-        else:
-            _resolve(envelope, response)
+        elif response is not DEFERRED:
+            resolve(envelope.reply_to, response)
 
     def _run(
         self,
@@ -386,7 +426,7 @@ class AsyncioActor(pykka.Actor):
         except BaseException as error:  # noqa: BLE001 (it belongs to the asker)
             self._answer_error(envelope, error)
         else:
-            _resolve(envelope, response)
+            resolve(envelope.reply_to, response)
         return True
 
     def _finished(
@@ -419,7 +459,7 @@ class AsyncioActor(pykka.Actor):
         exc_info = (type(error), error, error.__traceback__)
         if envelope.reply_to is not None:
             _logger.info("Exception returned from %s to caller:", self, exc_info=exc_info)
-            _fail(envelope, error)
+            fail(envelope.reply_to, error)
             return
         self._cause = error
         if isinstance(error, Exception):
@@ -440,7 +480,9 @@ class AsyncioActor(pykka.Actor):
             if is_stop(envelope.message):
                 self._stopping.append(envelope)
             elif envelope.reply_to is not None:
-                _fail(envelope, self._make_dead_error())
+                fail(envelope.reply_to, self._make_dead_error())
+            else:
+                self.on_dead_letter(envelope.message)
 
     def _make_dead_error(self) -> Exception:
         try:
@@ -560,19 +602,3 @@ def _abandoned(reply_to: pykka.Future[Any]) -> bool:
 
 def _is_abandoned(envelope: AnyEnvelope) -> bool:
     return envelope.reply_to is not None and _abandoned(envelope.reply_to)
-
-
-def _resolve(envelope: AnyEnvelope, value: object) -> None:
-    reply_to = envelope.reply_to
-    if isinstance(reply_to, ReplyFuture):
-        reply_to.resolve(value)
-    elif reply_to is not None:
-        reply_to.set(value)
-
-
-def _fail(envelope: AnyEnvelope, error: BaseException) -> None:
-    reply_to = envelope.reply_to
-    if isinstance(reply_to, ReplyFuture):
-        reply_to.fail(error)
-    elif reply_to is not None:
-        reply_to.set_exception((type(error), error, error.__traceback__))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     OptExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
-__all__ = ["ReplyFuture", "as_completed"]
+__all__ = ["ReplyFuture", "as_completed", "fail", "resolve"]
 
 T = TypeVar("T")
 
@@ -357,3 +357,19 @@ def _yield_arrivals(
     finally:
         for future in pending:
             future.remove_done_callback(arrived.put)
+
+
+def resolve(future: pykka.Future[Any] | None, value: object) -> None:
+    """Resolve a future of any kind, if there is one and it is not resolved already."""
+    if isinstance(future, ReplyFuture):
+        future.resolve(value)
+    elif future is not None:
+        future.set(value)
+
+
+def fail(future: pykka.Future[Any] | None, error: BaseException) -> None:
+    """Resolve a future of any kind with an error, if there is one that is not resolved."""
+    if isinstance(future, ReplyFuture):
+        future.fail(error)
+    elif future is not None:
+        future.set_exception((type(error), error, error.__traceback__))

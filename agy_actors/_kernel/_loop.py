@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["new_event_loop"]
+__all__ = ["is_asleep", "new_event_loop"]
 
 _PRIVATE = ("_make_self_pipe", "_close_self_pipe", "_write_to_self")
 
@@ -42,6 +42,11 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop()
 
 
+def is_asleep(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell, on any thread, whether a loop waits for something to do just now."""
+    return isinstance(loop, _LazyLoop) and loop.asleep
+
+
 class _LazySelector(selectors.BaseSelector):
     """Waits on a lock while there is nothing to select from."""
 
@@ -50,6 +55,7 @@ class _LazySelector(selectors.BaseSelector):
         self._gate = threading.Lock()
         self._gate.acquire()
         self.before_first: Callable[[], None] | None = None
+        self.asleep = False
 
     def wake(self) -> None:
         """End a wait on the lock, or the next one. Callable from any thread."""
@@ -57,6 +63,13 @@ class _LazySelector(selectors.BaseSelector):
             self._gate.release()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.asleep = True
+        try:
+            return self._select(timeout)
+        finally:
+            self.asleep = False
+
+    def _select(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
         if self._real is not None:
             return self._real.select(timeout)
         if timeout is None:
@@ -100,6 +113,10 @@ class _LazyLoop(asyncio.SelectorEventLoop):
         self._has_pipe = False
         super().__init__(selector)
         selector.before_first = self._make_real_pipe
+
+    @property
+    def asleep(self) -> bool:
+        return self._lazy.asleep
 
     def _make_self_pipe(self) -> None:
         """Make none yet. asyncio's constructor calls this."""

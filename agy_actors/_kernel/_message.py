@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import ClassVar, Generic, TypeVar
 
-__all__ = ["TURN", "Lane", "Message", "takes_turn"]
+__all__ = ["DEFERRED", "TURN", "Lane", "Message", "takes_turn"]
 
 R = TypeVar("R")
 
@@ -22,6 +22,10 @@ class Lane(enum.Enum):
 
 TURN = Lane.TURN
 """`Lane.TURN`, for the hot paths: on a class, a member of an enum is a slow attribute."""
+
+
+DEFERRED = object()
+"""What a handler of a turn returns that keeps the envelope, to have it answered elsewhere."""
 
 
 class Message(Generic[R]):

@@ -16,6 +16,7 @@ from agy_actors._kernel._message import takes_turn
 
 if TYPE_CHECKING:
     from agy_actors._kernel._callers import Frame
+    from agy_actors._kernel._death import Lifeline
     from agy_actors._kernel._mailbox import Mailbox
     from agy_actors._kernel._message import Message
 
@@ -33,6 +34,9 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
 
     actor_inbox: Mailbox  # pyright: ignore[reportIncompatibleVariableOverride] # never replaced
     """See `AsyncioActor.actor_inbox`."""
+
+    actor_stopped: Lifeline  # pyright: ignore[reportIncompatibleVariableOverride] # as above
+    """Set when the actor stops; it knows who watches for the end."""
 
     def tell(self, message: Any) -> None:
         """Send a message and do not wait for anything.

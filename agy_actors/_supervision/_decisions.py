@@ -1,19 +1,58 @@
-"""What a supervisor decides: pure functions of state and event."""
+"""What a supervisor decides: a pure function, (state, event) → (state, actions).
+
+The state is a `Family`: the children in the order of their start, each in a phase, and
+the recoveries under way. Whoever carries the actions out reports what comes of them as
+the next events; nothing here knows threads, clocks or agents.
+
+The semantics are those of Erlang/OTP's supervisors (its "Supervisor Behaviour"), where
+they can be: refs and mailboxes outlive restarts here, and restart intensity is counted
+for each child.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tenacity
 
 from agy_actors._agent import InvalidConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tenacity.wait import WaitBaseT
 
-__all__ = ["Backoff", "GiveUp", "Limits", "Renew", "Restart", "RestartAfter", "Strategy", "decide"]
+__all__ = [
+    "Action",
+    "AllGone",
+    "AllUp",
+    "Backoff",
+    "BackoffOver",
+    "CameUp",
+    "End",
+    "Escalate",
+    "Event",
+    "Failed",
+    "Family",
+    "GiveUp",
+    "Gone",
+    "Halt",
+    "Joined",
+    "Left",
+    "Limits",
+    "Member",
+    "Phase",
+    "Recall",
+    "Renewed",
+    "Restart",
+    "Resume",
+    "Start",
+    "Strategy",
+    "Wait",
+    "decide",
+]
 
 
 _LONGEST_ROW = 100
@@ -26,6 +65,12 @@ class Strategy(enum.Enum):
     ONE_FOR_ONE = "one_for_one"
     """The child alone."""
 
+    ONE_FOR_ALL = "one_for_all"
+    """All of its children: none can do without the others."""
+
+    REST_FOR_ONE = "rest_for_one"
+    """The child and those that were started after it, which may rest on it."""
+
 
 class Restart(enum.Enum):
     """When a child is restarted. A graceful stop is never a reason."""
@@ -37,7 +82,8 @@ class Restart(enum.Enum):
     """After every failure; as `PERMANENT`, since an agent ends without one only when asked."""
 
     TEMPORARY = "temporary"
-    """Never."""
+    """Never: neither for a failure of its own, which concerns no sibling, nor with its
+    siblings: where they are restarted together, it is ended."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,58 +129,408 @@ class Limits:
     within: float = 60.0
 
 
+class Phase(enum.Enum):
+    """Where a child stands."""
+
+    STARTING = "starting"
+    UP = "up"
+
+    RECALLED = "recalled"
+    """It was told to end, in order to start again."""
+
+    DOWN = "down"
+    """Nothing of it runs; it is to start again."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
-class RestartAfter:
-    """Start the child again, after a delay in seconds."""
+class Member:
+    """What is known of a child."""
 
-    delay: float
-    failures: tuple[float, ...]
-    """The times of the failures that count, for the next decision."""
+    name: str
+    restart: Restart
+    phase: Phase = Phase.STARTING
+    failures: tuple[float, ...] = ()
+    """The times of the failures that count, oldest first."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Renew:
-    """Start the child again at once; it was no failure of its own."""
+class Recovery:
+    """Children that start again, one after another, in the order of their first start."""
+
+    token: int
+    """Which backoff it waits for."""
+    names: tuple[str, ...]
+    """Those that are not up yet."""
+    waiting: bool
+    """Whether its backoff is not over."""
+
+
+class Halting(enum.Enum):
+    """Whether the supervisor above has halted this one."""
+
+    NO = "no"
+    HALTING = "halting"
+    HALTED = "halted"
+    RESUMING = "resuming"
+
+
+# Events.
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Joined:
+    """A child is being started for the first time."""
+
+    name: str
+    restart: Restart
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CameUp:
+    """A child is ready."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failed:
+    """A child ended in failure, at a time of the clock of all failures."""
+
+    name: str
+    now: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Renewed:
+    """A child ended to start afresh, through no fault of its own."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Gone:
+    """A child that was recalled has ended."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Left:
+    """A child has ended for good, or is ending."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BackoffOver:
+    """The backoff of a recovery is over."""
+
+    token: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Halt:
+    """The supervisor above recalls this one, and so all children."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Resume:
+    """The supervisor above starts this one again."""
+
+
+Event = Joined | CameUp | Failed | Renewed | Gone | Left | BackoffOver | Halt | Resume
+
+
+# Actions.
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Start:
+    """Start a child again, behind its ref."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recall:
+    """End a child, to start it again; then report `Gone`."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class End:
+    """End a child for good."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wait:
+    """Report `BackoffOver` after the backoff for this many failures in a row."""
+
+    token: int
+    name: str
+    failures: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Declare the child dead."""
+    """Declare a child dead."""
 
+    name: str
     why: str
 
 
-def decide(
-    *,
-    failures: tuple[float, ...],
-    now: float,
-    restart: Restart,
-    limits: Limits,
-    backoff: Backoff,
-) -> RestartAfter | GiveUp:
-    """Decide on a child that failed just now.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Escalate:
+    """Tell the supervisor above that this one fails, when `AllGone` comes."""
 
-    Args:
-        failures: the times of its earlier failures, oldest first, on the clock of `now`.
-        now: the time of this failure.
-        restart: the child's restart type.
-        limits: the restart intensity. A window of `within` seconds holds the failures
-            later than `now - within`.
-        backoff: how long to wait.
-    """
-    if restart is Restart.TEMPORARY:
-        return GiveUp("it is temporary, and is not restarted")
-    times = (*failures, now)
-    recent = sum(time > now - limits.within for time in times)
-    if recent > limits.max_restarts:
-        return GiveUp(
-            f"it failed {recent} times within {limits.within:g} s, and {limits.max_restarts}"
-            " restarts are allowed"
+    name: str
+    why: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AllGone:
+    """Tell the supervisor above that nothing runs here any more."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AllUp:
+    """Tell the supervisor above that all children are up again."""
+
+
+Action = Start | Recall | End | Wait | GiveUp | Escalate | AllGone | AllUp
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """The children of a supervisor, and what is being done about them."""
+
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    reset_after: float = 30.0
+    """As `Backoff.reset_after`."""
+    nested: bool = False
+    """Whether there is a supervisor above, to whom failures escalate."""
+    members: tuple[Member, ...] = ()
+    """In the order of their first start."""
+    recoveries: tuple[Recovery, ...] = ()
+    halt: Halting = Halting.NO
+    last_token: int = 0
+
+    def find(self, name: str) -> Member | None:
+        """Return what is known of a child, if anything."""
+        return next((member for member in self.members if member.name == name), None)
+
+
+def decide(family: Family, event: Event) -> tuple[Family, tuple[Action, ...]]:
+    """Decide what is to be done about an event, in the order of the actions."""
+    change = _Change(family)
+    change.take(event)
+    change.proceed()
+    return change.family, tuple(change.actions)
+
+
+class _Change:
+    """A family on its way from one state to the next."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.actions: list[Action] = []
+
+    def take(self, event: Event) -> None:
+        match event:
+            case Joined(name, restart):
+                self._update(members=(*self.family.members, Member(name, restart)))
+            case CameUp(name):
+                self._came_up(name)
+            case Failed(name, now):
+                self._failed(name, now)
+            case Renewed(name):
+                self._renewed(name)
+            case Gone(name):
+                self._set(name, phase=Phase.DOWN)
+            case Left(name):
+                self._remove(name)
+            case BackoffOver(token):
+                self._backoff_over(token)
+            case Halt():
+                self._halt()
+            case Resume():
+                self._resume()
+
+    def proceed(self) -> None:
+        """Start whom nothing holds back any more."""
+        kept: list[Recovery] = []
+        for recovery in self.family.recoveries:
+            members = [self.family.find(name) for name in recovery.names]
+            phases = [member.phase for member in members if member is not None]
+            names = tuple(member.name for member in members if member is not None)
+            if not names:
+                continue
+            kept.append(dataclasses.replace(recovery, names=names))
+            if not recovery.waiting and all(phase is Phase.DOWN for phase in phases):
+                self._set(names[0], phase=Phase.STARTING)
+                self.actions.append(Start(names[0]))
+        self._update(recoveries=tuple(kept))
+        halt = self.family.halt
+        if halt is Halting.HALTING and all(m.phase is Phase.DOWN for m in self.family.members):
+            self._update(halt=Halting.HALTED)
+            self.actions.append(AllGone())
+        elif halt is Halting.RESUMING and not kept:
+            self._update(halt=Halting.NO)
+            self.actions.append(AllUp())
+
+    def _came_up(self, name: str) -> None:
+        member = self.family.find(name)
+        if member is None or member.phase is not Phase.STARTING:
+            return  # It was recalled meanwhile.
+        self._set(name, phase=Phase.UP)
+        self._drop_from_recoveries(name)
+
+    def _renewed(self, name: str) -> None:
+        member = self.family.find(name)
+        if member is None:
+            return
+        if member.phase is Phase.RECALLED or self._halted:
+            self._set(name, phase=Phase.DOWN)
+            return
+        self._set(name, phase=Phase.STARTING)
+        self.actions.append(Start(name))
+
+    def _failed(self, name: str, now: float) -> None:
+        member = self.family.find(name)
+        if member is None:
+            return
+        if member.phase is Phase.RECALLED or self._halted:
+            self._set(name, phase=Phase.DOWN)  # It has ended, as it was told to.
+            return
+        if member.restart is Restart.TEMPORARY:
+            self._remove(name)
+            self.actions.append(GiveUp(name, "it is temporary, and is not restarted"))
+            return
+        limits = self.family.limits
+        times = (*member.failures, now)
+        recent = sum(time > now - limits.within for time in times)
+        if recent > limits.max_restarts:
+            self._exceeded(
+                name,
+                f"it failed {recent} times within {limits.within:g} s, and"
+                f" {limits.max_restarts} restarts are allowed",
+            )
+            return
+        row = _in_a_row(times, self.family.reset_after)
+        # The failures in a row may reach further back than the window, and without end.
+        kept = times[-min(len(times), max(recent, min(row, _LONGEST_ROW))) :]
+        self._set(name, phase=Phase.DOWN, failures=kept)
+        self._recover(self._concerned(name))
+        token = self.family.last_token
+        self.actions.append(Wait(token, name, row))
+
+    def _exceeded(self, name: str, why: str) -> None:
+        if self.family.nested:
+            self._set(name, phase=Phase.DOWN)
+            self.actions.append(Escalate(name, why))
+            self._halt()
+            return
+        siblings = [other for other in self._concerned(name) if other != name]
+        self._remove(name)
+        self.actions.append(GiveUp(name, why))
+        if siblings:
+            self._recover(siblings)
+            self._backoff_over(self.family.last_token)  # They did nothing wrong.
+
+    def _concerned(self, name: str) -> list[str]:
+        names = [member.name for member in self.family.members]
+        match self.family.strategy:
+            case Strategy.ONE_FOR_ONE:
+                return [name]
+            case Strategy.ONE_FOR_ALL:
+                return names
+            case Strategy.REST_FOR_ONE:
+                return names[names.index(name) :]
+
+    def _recover(self, names: Sequence[str]) -> None:
+        """Begin a recovery of these children, all the running ones of which are recalled."""
+        self._recall(names)
+        recovering = set(names)
+        others = []
+        for recovery in self.family.recoveries:
+            if self.family.strategy is not Strategy.ONE_FOR_ONE or (
+                recovering.intersection(recovery.names)
+            ):
+                recovering.update(recovery.names)
+            else:
+                others.append(recovery)
+        token = self.family.last_token + 1
+        ordered = tuple(m.name for m in self.family.members if m.name in recovering)
+        self._update(last_token=token, recoveries=(*others, Recovery(token, ordered, waiting=True)))
+
+    def _recall(self, names: Sequence[str]) -> None:
+        for name in reversed(names):
+            member = self.family.find(name)
+            if member is None:
+                continue
+            if member.restart is Restart.TEMPORARY:
+                self._remove(name)
+                self.actions.append(End(name))
+            elif member.phase in (Phase.STARTING, Phase.UP):
+                self._set(name, phase=Phase.RECALLED)
+                self.actions.append(Recall(name))
+
+    def _backoff_over(self, token: int) -> None:
+        self._update(
+            recoveries=tuple(
+                dataclasses.replace(recovery, waiting=False)
+                if recovery.token == token
+                else recovery
+                for recovery in self.family.recoveries
+            )
         )
-    row = _in_a_row(times, backoff.reset_after)
-    # The failures in a row may reach further back than the window, and without end.
-    kept = times[-min(len(times), max(recent, min(row, _LONGEST_ROW))) :]
-    return RestartAfter(backoff.delay(row), kept)
+
+    @property
+    def _halted(self) -> bool:
+        return self.family.halt in (Halting.HALTING, Halting.HALTED)
+
+    def _halt(self) -> None:
+        if self._halted:
+            return
+        self._update(halt=Halting.HALTING, recoveries=())
+        self._recall([member.name for member in self.family.members])
+
+    def _resume(self) -> None:
+        if self.family.halt is not Halting.HALTED:
+            return
+        members = tuple(dataclasses.replace(m, failures=()) for m in self.family.members)
+        names = tuple(member.name for member in members if member.phase is Phase.DOWN)
+        token = self.family.last_token + 1
+        recoveries = (Recovery(token, names, waiting=False),) if names else ()
+        self._update(
+            members=members, halt=Halting.RESUMING, last_token=token, recoveries=recoveries
+        )
+
+    def _drop_from_recoveries(self, name: str) -> None:
+        self._update(
+            recoveries=tuple(
+                dataclasses.replace(r, names=tuple(n for n in r.names if n != name))
+                for r in self.family.recoveries
+            )
+        )
+
+    def _remove(self, name: str) -> None:
+        self._update(members=tuple(m for m in self.family.members if m.name != name))
+
+    def _set(self, name: str, **changes: Any) -> None:
+        self._update(
+            members=tuple(
+                dataclasses.replace(m, **changes) if m.name == name else m
+                for m in self.family.members
+            )
+        )
+
+    def _update(self, **changes: Any) -> None:
+        self.family = dataclasses.replace(self.family, **changes)
 
 
 def _in_a_row(times: tuple[float, ...], reset_after: float) -> int:

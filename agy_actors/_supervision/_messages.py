@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from agy_actors._agent import AgentRef, RetryPolicy
+from agy_actors._events import Subscription
 from agy_actors._kernel import Message
-from agy_actors._supervision._decisions import Restart
+from agy_actors._supervision._decisions import Backoff, Restart, Strategy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.antigravity import AgentConfig
 
-__all__ = ["CreateAgent", "GetActiveAgentCount", "GetChildren", "Shutdown", "ShutdownAgent"]
+    from agy_actors._supervision._ref import SupervisorRef
+
+__all__ = [
+    "Create",
+    "CreateAgent",
+    "CreateSupervisor",
+    "GetActiveAgentCount",
+    "GetChildren",
+    "GetSupervisors",
+    "Shutdown",
+    "ShutdownAgent",
+    "Subscribe",
+]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CreateAgent(Message[AgentRef]):
     """Create an agent, and be answered with its ref when it is up."""
+
+    kind: ClassVar[str] = "agent"
 
     config: AgentConfig = dataclasses.field(repr=False)
     """The SDK's configuration; passed through whole."""
@@ -34,13 +51,44 @@ class CreateAgent(Message[AgentRef]):
     max_empty_steps: int = 500
     """Steps in a row with neither text nor tool call that end a turn; 0 for no bound."""
 
+    idle_timeout: float | None = None
+    """Seconds without a turn after which it gives its process back until the next."""
+
+    stop_timeout: float = 10.0
+    """Seconds to end by itself, or to finish its turns where it is drained."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CreateSupervisor(Message["SupervisorRef"]):
+    """Create a supervisor under this one, and be answered with its ref when it is up."""
+
+    kind: ClassVar[str] = "supervisor"
+
+    name: str | None = None
+    """Its name under this supervisor; `None` makes one up."""
+
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    max_restarts: int = 5
+    within: float = 60.0
+
+    backoff: Backoff | None = None
+    """`None` is that of the supervisor above."""
+
+    restart: Restart = Restart.PERMANENT
+
+
+Create = CreateAgent | CreateSupervisor
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ShutdownAgent(Message[None]):
-    """End an agent, whatever it does, and be answered when nothing of it is left."""
+    """End a child, and be answered when nothing of it is left."""
 
-    agent: str | AgentRef
+    agent: str | AgentRef | SupervisorRef
     """Its name or its ref."""
+
+    drain: bool = False
+    """Let its turns end first, those that wait too, for its `stop_timeout`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,10 +97,29 @@ class GetChildren(Message[dict[str, AgentRef]]):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class GetSupervisors(Message["dict[str, SupervisorRef]"]):
+    """Ask for the supervisors right below this one, by name, in the order of their start."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class GetActiveAgentCount(Message[int]):
-    """Ask how many agents there are."""
+    """Ask how many agents there are, here and below."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Subscribe(Message[Subscription]):
+    """Have a function called with the events of all that happens here and below."""
+
+    callback: Callable[[Any], object]
+    """Called with an `Event`, on a thread of its own."""
+
+    capacity: int = 1000
+    """Events that wait for a slow callback before some are dropped."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shutdown(Message[None]):
-    """End all agents, and then the supervisor. Answered when the agents have ended."""
+    """End all children, and then the supervisor. Answered when the children have ended."""
+
+    drain: bool = False
+    """Let the agents' turns end first, for the `stop_timeout` of each."""

@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self
 
-from agy_actors._agent import AgentRef, RetryPolicy
+import pykka
+
+from agy_actors._agent import AgentRef, GetPace, PaceStatistics, RetryPolicy
 from agy_actors._kernel import AsyncioActorRef
 from agy_actors._supervision import _messages as messages
-from agy_actors._supervision._decisions import Restart
+from agy_actors._supervision._decisions import Restart, Strategy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from google.antigravity import AgentConfig
 
+    from agy_actors._events import Event, Subscription
+    from agy_actors._supervision._decisions import Backoff
     from agy_actors._supervision._supervisor import Supervisor
 
 __all__ = ["SupervisorRef"]
@@ -59,6 +64,8 @@ class SupervisorRef(AsyncioActorRef):
         retry: RetryPolicy | None = None,
         max_model_errors: int = 3,
         max_empty_steps: int = 500,
+        idle_timeout: float | None = None,
+        stop_timeout: float = 10.0,
         timeout: float | None = None,
     ) -> AgentRef:
         """Create an agent and wait until it is up.
@@ -72,6 +79,10 @@ class SupervisorRef(AsyncioActorRef):
             max_model_errors: errors of the model in a row that end a turn; 0 for no bound.
             max_empty_steps: steps in a row with neither text nor tool call that end a
                 turn; 0 for no bound.
+            idle_timeout: seconds without a turn after which the agent gives its process
+                back, its conversation saved; the next turn wakes it. `None` for never.
+            stop_timeout: seconds it gets to end by itself, or to finish its turns where it
+                is drained.
             timeout: the seconds to wait, or `None` for as long as a start may take.
 
         Raises:
@@ -88,24 +99,112 @@ class SupervisorRef(AsyncioActorRef):
                 retry or RetryPolicy(),
                 max_model_errors,
                 max_empty_steps,
+                idle_timeout,
+                stop_timeout,
             ),
             timeout=timeout,
         )
 
-    def shutdown_agent(self, agent: str | AgentRef, *, timeout: float | None = None) -> None:
-        """End an agent, whatever it does, and wait until nothing of it is left.
+    def create_supervisor(
+        self,
+        name: str | None = None,
+        *,
+        strategy: Strategy = Strategy.ONE_FOR_ONE,
+        max_restarts: int = 5,
+        within: float = 60.0,
+        backoff: Backoff | None = None,
+        restart: Restart = Restart.PERMANENT,
+        timeout: float | None = None,
+    ) -> SupervisorRef:
+        """Create a supervisor under this one, and wait until it is up.
 
-        Ending an agent that has ended, by its ref, does nothing.
+        A child of it that fails more often than it allows makes it fail with all its
+        children; this one then restarts them together, as often as it allows itself.
+
+        Args:
+            name: its name under this supervisor; `None` makes one up.
+            strategy: whom it restarts when a child of it fails.
+            max_restarts: how many restarts of a child it allows within `within` seconds.
+            within: the window of `max_restarts`, in seconds.
+            backoff: how long it waits before a restart; `None` as this one does.
+            restart: when it is restarted, once it fails.
+            timeout: the seconds to wait.
 
         Raises:
-            InvalidConfig: there is no such agent; names those there are.
+            InvalidConfig: it cannot be as described, or the name is taken.
+            AgentDeadError: this supervisor has ended.
         """
-        self.ask(messages.ShutdownAgent(agent), timeout=timeout)
+        return self.ask(
+            messages.CreateSupervisor(name, strategy, max_restarts, within, backoff, restart),
+            timeout=timeout,
+        )
+
+    def shutdown_agent(
+        self,
+        agent: str | AgentRef | SupervisorRef,
+        *,
+        drain: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """End a child, whatever it does, and wait until nothing of it is left.
+
+        Ending one that has ended, by its ref, does nothing.
+
+        Args:
+            agent: its name or its ref; a supervisor below this one is ended with all its own.
+            drain: let its turns end first, those that wait too, for its `stop_timeout`.
+            timeout: the seconds to wait for its end, which comes in any case.
+
+        Raises:
+            InvalidConfig: there is no such child; names those there are.
+        """
+        self.ask(messages.ShutdownAgent(agent, drain), timeout=timeout)
 
     def children(self) -> dict[str, AgentRef]:
         """Return the agents by name, in the order of their start."""
         return self.ask(messages.GetChildren())
 
-    def shutdown(self, *, timeout: float | None = None) -> bool:
-        """End all agents and the supervisor. The same as `stop`."""
-        return self.stop(timeout=timeout)
+    def supervisors(self) -> dict[str, SupervisorRef]:
+        """Return the supervisors right below this one, by name."""
+        return self.ask(messages.GetSupervisors())
+
+    def subscribe(
+        self, callback: Callable[[Event], object], *, capacity: int = 1000
+    ) -> Subscription:
+        """Have a function called with the events of all that happens here and below.
+
+        It is called on a thread of its own, with one event after another. It may be slow
+        or raise: that harms nobody.
+
+        Args:
+            callback: called with each `Event`.
+            capacity: how many events wait for it before some are dropped, and counted.
+
+        Returns:
+            The subscription; it ends when it is cancelled, or with the supervisor.
+        """
+        return self.ask(messages.Subscribe(callback, capacity))
+
+    def pace(self) -> dict[str, PaceStatistics]:
+        """Return the pace of each API key that is not free, by the key's fingerprint."""
+        return self.ask(GetPace())
+
+    def shutdown(self, *, drain: bool = False, timeout: float | None = None) -> bool:
+        """End all children and the supervisor, and wait for the end.
+
+        Args:
+            drain: let the agents' turns end first, for the `stop_timeout` of each.
+            timeout: the seconds to wait for the end, which comes in any case.
+
+        Returns:
+            `True`, or `False` if it had ended before.
+
+        Raises:
+            AskTimeout: it did not end in time.
+        """
+        if drain:
+            try:
+                self.ask(messages.Shutdown(drain=True), timeout=timeout)
+            except pykka.ActorDeadError:
+                return False
+        return self.stop(timeout=timeout) or drain

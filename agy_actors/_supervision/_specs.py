@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import uuid
 from pathlib import Path
@@ -11,12 +13,14 @@ from google.antigravity import Agent, AgentConfig
 from google.antigravity.types import SessionContinuationMode
 
 from agy_actors._agent import AgentSpec, InvalidConfig, RetryPolicy
-from agy_actors._supervision._decisions import Restart
+from agy_actors._supervision._decisions import Backoff, Restart, Strategy
 
 if TYPE_CHECKING:
+    from agy_actors._agent import PaceBoard
+    from agy_actors._events import EventHub
     from agy_actors._supervision._messages import CreateAgent
 
-__all__ = ["build_spec", "check_name"]
+__all__ = ["build_spec", "check_name", "check_supervisor"]
 
 _NAME = re.compile(r"[\w.@+ -]{1,100}")
 _NAMESPACE = uuid.UUID("6f1a5b0e-6f0c-5d5f-9d0b-3a2f5a1c7e11")
@@ -38,9 +42,27 @@ def check_name(name: object) -> None:
 
 
 def build_spec(
-    message: CreateAgent, name: str, *, supervisor: str, save_dir: Path, durable: bool
+    message: CreateAgent,
+    name: str,
+    *,
+    supervisor: str,
+    path: str,
+    save_dir: Path,
+    durable: bool,
+    hub: EventHub,
+    pace: PaceBoard,
 ) -> AgentSpec:
     """Build an agent's spec.
+
+    Args:
+        message: what the user wants.
+        name: the agent's name under its supervisor.
+        supervisor: the supervisor's name.
+        path: the agent's name among all in `save_dir`.
+        save_dir: where conversations are kept.
+        durable: whether they are resumed by `path` in the next run.
+        hub: where the agent's events go.
+        pace: the paces of API keys.
 
     Raises:
         InvalidConfig: names what is wrong, and what to give instead.
@@ -58,12 +80,13 @@ def build_spec(
     for field, bound in (
         ("max_model_errors", message.max_model_errors),
         ("max_empty_steps", message.max_empty_steps),
-        ("retry.attempts", message.retry.attempts),
     ):
-        least = 1 if field == "retry.attempts" else 0
-        if not isinstance(bound, int) or bound < least:
-            raise InvalidConfig(f"{field} is a whole number from {least}, got {bound!r}")
-    conversation_id = config.conversation_id or _conversation_id(name, durable=durable)
+        if not isinstance(bound, int) or bound < 0:
+            raise InvalidConfig(f"{field} is a whole number from 0, got {bound!r}")
+    if message.idle_timeout is not None:
+        _check_seconds("idle_timeout", message.idle_timeout)
+    _check_seconds("stop_timeout", message.stop_timeout)
+    conversation_id = config.conversation_id or _conversation_id(path, durable=durable)
     directory = Path(config.save_dir) if config.save_dir else save_dir
     prepared = config.model_copy(
         update={
@@ -88,18 +111,81 @@ def build_spec(
         retry=message.retry,
         max_model_errors=message.max_model_errors,
         max_empty_steps=message.max_empty_steps,
+        idle_timeout=message.idle_timeout,
+        stop_timeout=message.stop_timeout,
+        hub=hub,
+        pace=pace,
+        pace_key=_pace_key(config),
         secrets=tuple(_secrets(config)),
     )
+
+
+def _pace_key(config: Any) -> str:
+    """Return what agents that share a quota have in common: no secret, but its fingerprint."""
+    keys = sorted(_secrets(config, shortest=1))
+    where = getattr(config, "base_url", None) or getattr(config, "project", None) or ""
+    shared = "\n".join(keys) or str(where)
+    return hashlib.sha256(shared.encode()).hexdigest()[:12]
+
+
+def _check_seconds(name: str, seconds: object) -> None:
+    if not isinstance(seconds, int | float) or not seconds > 0:
+        raise InvalidConfig(f"{name} is a number of seconds above 0, got {seconds!r}")
 
 
 def _conversation_id(name: str, *, durable: bool) -> str:
     return (uuid.uuid5(_NAMESPACE, name) if durable else uuid.uuid4()).hex
 
 
-def _secrets(config: Any) -> set[str]:
+def _secrets(config: Any, shortest: int = _SHORTEST_SECRET) -> set[str]:
     found = {getattr(config, "api_key", None)}
     for target in getattr(config, "models", None) or ():
         endpoint = getattr(target, "endpoint", None)
         found.add(getattr(endpoint, "api_key", None))
         found.update((getattr(endpoint, "http_headers", None) or {}).values())
-    return {value for value in found if isinstance(value, str) and len(value) >= _SHORTEST_SECRET}
+    return {value for value in found if isinstance(value, str) and len(value) >= shortest}
+
+
+def check_supervisor(
+    *,
+    name: object,
+    strategy: object,
+    max_restarts: object,
+    within: object,
+    backoff: object,
+    hang_timeout: object = None,
+    turn_spacing: object = 0.0,
+    state_dir: object = None,
+) -> Path | None:
+    """Refuse a supervisor that cannot be, and return its `state_dir`, made if need be.
+
+    Raises:
+        InvalidConfig: names what is wrong, and what to give instead.
+    """
+    if name is not None and (not isinstance(name, str) or not name.strip()):
+        raise InvalidConfig(f"a supervisor's name is text, got {name!r}")
+    if not isinstance(strategy, Strategy):
+        raise InvalidConfig(f"strategy is one of agy_actors.Strategy, got {strategy!r}")
+    if not isinstance(max_restarts, int) or max_restarts < 0:
+        raise InvalidConfig(f"max_restarts is a whole number from 0, got {max_restarts!r}")
+    _check_seconds("within", within)
+    if backoff is not None and not isinstance(backoff, Backoff):
+        raise InvalidConfig(f"backoff is an agy_actors.Backoff, got {backoff!r}")
+    if hang_timeout is not None:
+        _check_seconds("hang_timeout", hang_timeout)
+    if not isinstance(turn_spacing, int | float) or not turn_spacing >= 0:
+        raise InvalidConfig(f"turn_spacing is a number of seconds from 0, got {turn_spacing!r}")
+    return None if state_dir is None else _usable_directory(state_dir)
+
+
+def _usable_directory(state_dir: object) -> Path:
+    if not isinstance(state_dir, str | os.PathLike):
+        raise InvalidConfig(f"state_dir is the path of a folder, got {state_dir!r}")
+    directory = Path(state_dir).expanduser().resolve()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidConfig(f"state_dir {directory} cannot be used: {error.strerror}") from error
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise InvalidConfig(f"state_dir {directory} cannot be used: it cannot be written to")
+    return directory

@@ -1,21 +1,19 @@
-"""`Supervisor`: an actor that creates, restarts and cleans up agent actors.
+"""`Supervisor`: an actor that creates, restarts and cleans up agents, and supervisors below it.
 
-It holds its children in its own state, which its own thread alone touches; what an agent
-has to say comes as a message. Creating or ending one agent never waits for another: each
-request is a coroutine of its own.
-
-A child goes through: starting → up → (gone → waiting for its restart → starting → …) →
-ended. An incarnation reports its end from its dying thread, after its last use of the
-mailbox; only then is a successor attached to that mailbox.
+It holds its children in its own state, which its own thread alone touches; what a child
+has to say comes as a report. Creating or ending one child never waits for another: each
+request is a coroutine of its own. What is to be done about a child is decided in
+`_decisions`; how it is done to a child, in `_children`; here the one is carried out by
+the other.
 
 Guarantees:
 
 *   No report is lost. They do not travel as messages, which a stop would drop with the
     rest of the mailbox, and they are taken before any message that came after them.
-*   Whoever sees an agent's end, by its dead ref or by the answer to a stop, finds it
+*   Whoever sees a child's end, by its dead ref or by the answer to a stop, finds it
     forgotten here.
-*   Each child is ended once, by a task of its own, within twice `_CHILD_GRACE`; who waits
-    for that end may go away without changing it.
+*   Each child is ended once, by a task of its own, within its `stop_timeout` and twice
+    `_CHILD_GRACE`; who waits for that end may go away without changing it.
 *   What goes wrong in handling a message that nobody waits for does not end the supervisor:
     its agents must not lose it to a typing error in a `tell`.
 """
@@ -24,8 +22,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
-import os
 import shutil
 import tempfile
 from collections import deque
@@ -36,73 +32,76 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import pykka
 from loguru import logger
-from pykka._envelope import Envelope as AnyEnvelope
-from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage] # no public name
 
 from agy_actors._agent import (
     AgentActor,
     AgentDeadError,
     AgentRef,
-    AgentSpec,
     AgentStartError,
-    Delete,
-    Disconnect,
+    GetPace,
     InvalidConfig,
-    Life,
     Outcome,
+    PaceBoard,
+    PaceKeeper,
 )
-from agy_actors._kernel import AsyncioActor, Envelope, ReplyFuture
+from agy_actors._events import (
+    AgentGivenUp,
+    AgentHung,
+    AgentRestarting,
+    AgentStopped,
+    EventHub,
+    Subscription,
+    SupervisorEscalated,
+)
+from agy_actors._kernel import AsyncioActor, DeathReason
 from agy_actors._log import hush_sdk
+from agy_actors._supervision import _decisions as decisions
 from agy_actors._supervision import _exit
 from agy_actors._supervision import _messages as messages
-from agy_actors._supervision._decisions import Backoff, GiveUp, Limits, Restart, Strategy, decide
+from agy_actors._supervision._children import (
+    AgentChild,
+    Child,
+    SupervisorChild,
+    given_up_error,
+)
+from agy_actors._supervision._decisions import Backoff, Family, Limits, Strategy, decide
 from agy_actors._supervision._ref import SupervisorRef
-from agy_actors._supervision._specs import build_spec, check_name
+from agy_actors._supervision._specs import build_spec, check_name, check_supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agy_actors._agent import AgentSpec
+
 __all__ = ["Supervisor"]
 
 _CHILD_GRACE = 10.0
-"""Seconds for an agent to end before its process is killed. As agy-bridge's."""
+"""Seconds for an agent to end before its process is killed, and then to be abandoned. As
+agy-bridge's."""
 
 _ORDERLY = 1.0
 """Seconds for which a stop ends children one after another, the youngest first. Then it
 tells all that are left at once, so that a stop takes no longer the more of them are stuck.
 Arbitrary: an idle agent takes a few hundredths of a second."""
 
-_ENDS = (_ActorStop, Disconnect, Delete)
-"""The messages that ask for an agent's end."""
+_LAST_EVENTS = 1.0
+"""Seconds for subscribers to take in the last events. Arbitrary; one that blocks is left."""
 
 _names = count(1)
 
 
 class _Ready(NamedTuple):
-    actor: AgentActor
+    actor: AgentActor | Supervisor
 
 
 class _Gone(NamedTuple):
-    actor: AgentActor
+    actor: AgentActor | Supervisor
 
 
-@dataclasses.dataclass(eq=False)
-class _Child:
-    spec: AgentSpec
-    life: Life
-    ref: AgentRef
-    actor: AgentActor
-    restart: Restart
-    up: asyncio.Future[None]
-    ended: asyncio.Future[None]
-    creation: pykka.Future[Any] | None
-    """What its creator waits for; `None` if nobody does."""
-    failures: tuple[float, ...] = ()
-    running: bool = True
-    ending: asyncio.Task[None] | None = None
-    waiting: asyncio.Task[None] | None = None
-    held: list[AnyEnvelope[Any]] = dataclasses.field(default_factory=list)
-    """What came while it waited for its restart, other than turns; oldest first."""
+class _Ordered(NamedTuple):
+    """What the supervisor above wants."""
+
+    carry_out: Callable[[], object]
 
 
 class _Reporter:
@@ -111,11 +110,22 @@ class _Reporter:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
 
-    def ready(self, actor: AgentActor) -> None:
+    def ready(self, actor: AgentActor | Supervisor) -> None:
         self._supervisor.report(_Ready(actor))
 
-    def gone(self, actor: AgentActor) -> None:
+    def gone(self, actor: AgentActor | Supervisor) -> None:
         self._supervisor.report(_Gone(actor))
+
+
+class Place(NamedTuple):
+    """Where a supervisor stands: what it shares with the one above."""
+
+    reporter: _Reporter | None
+    path: str
+    save_dir: Path
+    durable: bool
+    hub: EventHub
+    pace: PaceBoard
 
 
 class Supervisor(AsyncioActor):
@@ -138,17 +148,22 @@ class Supervisor(AsyncioActor):
         max_restarts: int = 5,
         within: float = 60.0,
         backoff: Backoff | None = None,
+        hang_timeout: float | None = 60.0,
+        turn_spacing: float = 0.0,
         state_dir: str | Path | None = None,
     ) -> SupervisorRef:
         """Start a supervisor.
 
         Args:
             name: what it is called in logs.
-            strategy: whom it restarts when an agent fails.
-            max_restarts: how many restarts of an agent it allows within `within` seconds.
+            strategy: whom it restarts when a child fails.
+            max_restarts: how many restarts of a child it allows within `within` seconds.
             within: the window of `max_restarts`, in seconds.
             backoff: how long it waits before a restart; by default not at all for the
                 first failure, then exponentially, with jitter.
+            hang_timeout: the seconds for which the loop of an agent may be held up, by a
+                tool that blocks it, say, before the agent is replaced; `None` for ever.
+            turn_spacing: the least seconds between turn starts of agents of one API key.
             state_dir: where conversations are kept. The same name there resumes the same
                 conversation in the next run. `None` keeps them in a temporary folder
                 that is removed when the supervisor ends.
@@ -156,42 +171,71 @@ class Supervisor(AsyncioActor):
         Raises:
             InvalidConfig: an argument cannot be as given. Nothing was started.
         """
-        directory = _check(
+        directory = check_supervisor(
             name=name,
             strategy=strategy,
             max_restarts=max_restarts,
             within=within,
             backoff=backoff,
+            hang_timeout=hang_timeout,
+            turn_spacing=turn_spacing,
             state_dir=state_dir,
         )
         hush_sdk()
         ref = super().start(
             name=name or f"supervisor-{next(_names)}",
-            limits=Limits(max_restarts=max_restarts, within=within),
+            family=Family(
+                strategy=strategy, limits=Limits(max_restarts=max_restarts, within=within)
+            ),
             backoff=backoff or Backoff(),
-            state_dir=directory,
+            hang_timeout=hang_timeout,
+            place=Place(
+                reporter=None,
+                path="",
+                save_dir=directory or Path(tempfile.mkdtemp(prefix="agy_actors_")),
+                durable=directory is not None,
+                hub=EventHub(),
+                pace=PaceBoard(turn_spacing),
+            ),
+            turn_spacing=turn_spacing,
         )
         return cast("SupervisorRef", ref)
 
     def __init__(
-        self, *, name: str, limits: Limits, backoff: Backoff, state_dir: Path | None
+        self,
+        *,
+        name: str,
+        family: Family,
+        backoff: Backoff,
+        hang_timeout: float | None,
+        place: Place,
+        turn_spacing: float = 0.0,
     ) -> None:
         super().__init__()
         self.name = name
         self._actor_ref = SupervisorRef(self)
         self.actor_inbox.owner = str(self)
-        self._limits = limits
+        self._family = family
         self._backoff = backoff
-        self._durable = state_dir is not None
-        self._save_dir = state_dir or Path(tempfile.mkdtemp(prefix="agy_actors_"))
-        self._children: dict[str, _Child] = {}
+        self._hang_timeout = hang_timeout
+        self._place = place
+        self._hub = EventHub(place.hub) if place.reporter else place.hub
+        self._spacing = turn_spacing
+        self._keeper: PaceKeeper | None = None
+        self._children: dict[str, Child] = {}
         self._numbers = count(1)
         self._reporter = _Reporter(self)
-        self._reports: deque[_Ready | _Gone] = deque()
+        self._reports: deque[_Ready | _Gone | _Ordered] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._all_ended: asyncio.Task[None] | None = None
+        self._drain_children = False
+        self.outcome = Outcome.ENDED
+        """What the supervisor above is to think of it, when it is told."""
+        self.error: Exception | None = None
         self._log = logger.bind(supervisor=name)
-        ref = self._actor_ref
-        _exit.register(self.actor_urn, lambda: ref.stop(block=False))
+        if place.reporter is None:
+            ref = self._actor_ref
+            _exit.register(self.actor_urn, lambda: ref.stop(block=False))
 
     def __str__(self) -> str:
         return f"supervisor {self.name!r}" if hasattr(self, "name") else super().__str__()
@@ -209,14 +253,44 @@ class Supervisor(AsyncioActor):
     def caller_name(self) -> str:
         return str(self)
 
+    def on_start(self) -> None:
+        place = self._place
+        if place.reporter is None:
+            self._keeper = PaceKeeper(place.pace, self._spacing, self.name, self._hub)
+            self._keeper.begin()
+        else:
+            place.reporter.ready(self)
+        if self._hang_timeout is not None:
+            self._do(self._look_for_hung(self._hang_timeout))
+
     async def on_stop(self) -> None:  # type: ignore[override] # the kernel awaits it
         await self._end_all()
+        ends = [subscription.end() for subscription in self._hub.subscriptions]
+        if self._keeper is not None:
+            ends.append(self._keeper.actor_ref.stop(block=False))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_EVENTS):
+                for end in ends:
+                    await end
 
     def _after_loop(self) -> None:
-        if not self._durable:
-            shutil.rmtree(self._save_dir, ignore_errors=True)
-        _exit.unregister(self.actor_urn)
+        place = self._place
+        if place.reporter is None:
+            if not place.durable:
+                shutil.rmtree(place.save_dir, ignore_errors=True)
+            _exit.unregister(self.actor_urn)
+        if self.error is not None:
+            self.actor_stopped.die(DeathReason.GIVEN_UP, self.error)
         super()._after_loop()
+        if place.reporter is not None:
+            self.outcome = Outcome.ENDED
+            place.reporter.gone(self)
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside, for as long as the supervisor lives."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # Messages.
 
@@ -233,11 +307,11 @@ class Supervisor(AsyncioActor):
         return self._contained(response) if told and isinstance(response, Coroutine) else response
 
     def _handle_message(self, message: Any) -> Any:
-        handler = self._HANDLERS.get(type(message))
+        handler = self.HANDLERS.get(type(message))
         if handler is None:
             raise TypeError(
                 f"{self} answers no {type(message).__name__}; it answers "
-                + ", ".join(sorted(kind.__name__ for kind in self._HANDLERS))
+                + ", ".join(sorted(kind.__name__ for kind in self.HANDLERS))
             )
         return handler(self, message)
 
@@ -247,32 +321,54 @@ class Supervisor(AsyncioActor):
         except Exception as error:  # noqa: BLE001 (nobody waits, and the agents need us)
             self._log.error("A message told to {} failed: {}", self, type(error).__name__)
 
-    def _create(self, message: messages.CreateAgent) -> Coroutine[Any, Any, AgentRef]:
-        # No coroutine function: what comes after this message finds the child there.
-        return self._create_for(
-            None if self._handling is None else self._handling.reply_to, message
+    def _create_agent(self, message: messages.CreateAgent) -> Coroutine[Any, Any, AgentRef]:
+        return cast("Coroutine[Any, Any, AgentRef]", self._create(message, self._make_agent))
+
+    def _create_supervisor(
+        self, message: messages.CreateSupervisor
+    ) -> Coroutine[Any, Any, SupervisorRef]:
+        return cast(
+            "Coroutine[Any, Any, SupervisorRef]", self._create(message, self._make_supervisor)
         )
 
+    def _create(
+        self, message: messages.Create, make: Callable[..., Child]
+    ) -> Coroutine[Any, Any, AgentRef | SupervisorRef]:
+        # No coroutine function: what comes after this message finds the child there.
+        creation = None if self._handling is None else self._handling.reply_to
+        return self._create_for(creation, message, make)
+
     def _create_for(
-        self, creation: pykka.Future[Any] | None, message: messages.CreateAgent
-    ) -> Coroutine[Any, Any, AgentRef]:
+        self,
+        creation: pykka.Future[Any] | None,
+        message: messages.Create,
+        make: Callable[..., Child],
+    ) -> Coroutine[Any, Any, AgentRef | SupervisorRef]:
         if message.name is not None:
             check_name(message.name)
             other = self._children.get(message.name)
-            if other is not None and _is_abandoned(other.creation):
+            if other is not None and other.was_abandoned:
                 self._end_child(other)
             if other is not None and (other.ending is not None or other.ref.actor_inbox.closed):
-                return self._create_after(other, creation, message)
-        return self._come_up(self._start_child(creation, message))
+                return self._create_after(other, creation, message, make)
+        if self._all_ended is not None:
+            raise self.dead_error()
+        child = make(self._free_name(message), message, creation)
+        self._add(child)
+        return self._come_up(child)
 
     async def _create_after(
-        self, other: _Child, creation: pykka.Future[Any] | None, message: messages.CreateAgent
-    ) -> AgentRef:
-        """Create an agent as soon as nothing is left of the one that had its name."""
+        self,
+        other: Child,
+        creation: pykka.Future[Any] | None,
+        message: messages.Create,
+        make: Callable[..., Child],
+    ) -> AgentRef | SupervisorRef:
+        """Create a child as soon as nothing is left of the one that had its name."""
         await asyncio.shield(other.ended)
-        return await self._create_for(creation, message)
+        return await self._create_for(creation, message, make)
 
-    async def _come_up(self, child: _Child) -> AgentRef:
+    async def _come_up(self, child: Child) -> AgentRef | SupervisorRef:
         try:
             await asyncio.shield(child.up)
         except asyncio.CancelledError:
@@ -280,74 +376,146 @@ class Supervisor(AsyncioActor):
             raise
         return child.ref
 
-    def _start_child(
-        self, creation: pykka.Future[Any] | None, message: messages.CreateAgent
-    ) -> _Child:
-        if self._all_ended is not None:
-            raise self.dead_error()
+    def _free_name(self, message: messages.Create) -> str:
         name = message.name
         if name is None:
-            name = next(n for n in map("agent-{}".format, self._numbers) if n not in self._children)
+            names = map(f"{message.kind}-{{}}".format, self._numbers)
+            name = next(name for name in names if name not in self._children)
         if name in self._children:
             raise InvalidConfig(
-                f"{self} has an agent {name!r} already; give another name, or end that one first"
+                f"{self} has a child {name!r} already; give another name, or end that one first"
             )
-        spec = build_spec(
-            message, name, supervisor=self.name, save_dir=self._save_dir, durable=self._durable
+        return name
+
+    def _spec(self, name: str, message: messages.CreateAgent) -> AgentSpec:
+        place = self._place
+        return build_spec(
+            message,
+            name,
+            supervisor=self.name,
+            path=place.path + name,
+            save_dir=place.save_dir,
+            durable=place.durable,
+            hub=self._hub,
+            pace=place.pace,
         )
-        life = Life()
-        actor = AgentActor(spec, life, self._reporter)
-        ref = AgentRef(actor)
-        actor._actor_ref = ref  # noqa: SLF001
-        child = _Child(
-            spec=spec,
-            life=life,
-            ref=ref,
-            actor=actor,
+
+    def _make_agent(
+        self, name: str, message: messages.CreateAgent, creation: pykka.Future[Any] | None
+    ) -> AgentChild:
+        return AgentChild(
+            self._spec(name, message),
+            self._reporter,
             restart=message.restart,
             up=self._loop.create_future(),
             ended=self._loop.create_future(),
             creation=creation,
         )
-        self._children[name] = child
-        pykka.ActorRegistry.register(ref)
-        try:
-            actor.begin()
-        except (OSError, RuntimeError) as error:  # No descriptor or no thread to be had.
-            actor.error = error
-            self._decide(child)
-        return child
 
-    def _shut_down_agent(self, message: messages.ShutdownAgent) -> Coroutine[Any, Any, None] | None:
+    def _make_supervisor(
+        self, name: str, message: messages.CreateSupervisor, creation: pykka.Future[Any] | None
+    ) -> SupervisorChild:
+        check_supervisor(
+            name=name,
+            strategy=message.strategy,
+            max_restarts=message.max_restarts,
+            within=message.within,
+            backoff=message.backoff,
+        )
+        place = self._place._replace(
+            reporter=self._reporter, path=f"{self._place.path}{name}/", hub=self._hub
+        )
+        actor = Supervisor(
+            name=name,
+            family=Family(
+                strategy=message.strategy,
+                limits=Limits(max_restarts=message.max_restarts, within=message.within),
+                nested=True,
+            ),
+            backoff=message.backoff or self._backoff,
+            hang_timeout=self._hang_timeout,
+            place=place,
+        )
+        return SupervisorChild(
+            actor,
+            restart=message.restart,
+            up=self._loop.create_future(),
+            ended=self._loop.create_future(),
+            creation=creation,
+        )
+
+    def _add(self, child: Child) -> None:
+        self._children[child.name] = child
+        self._feed(decisions.Joined(child.name, child.restart))
+        try:
+            child.begin()
+        except (OSError, RuntimeError):
+            self._settle(child)
+
+    def _shut_down_child(self, message: messages.ShutdownAgent) -> Coroutine[Any, Any, None] | None:
         # No coroutine function: what comes after this message finds the end begun.
         child = self._find(message.agent)
         if child is None:
             return None
-        self._end_child(child)
+        self._end_child(child, drain=message.drain)
         return self._wait_out(child.ended)
 
-    def _find(self, agent: str | AgentRef) -> _Child | None:
-        if isinstance(agent, AgentRef):
+    def _find(self, wanted: str | AgentRef | SupervisorRef) -> Child | None:
+        if isinstance(wanted, AgentRef | SupervisorRef):
             for child in self._children.values():
-                if child.ref.actor_urn == agent.actor_urn:
+                if child.ref.actor_urn == wanted.actor_urn:
                     return child
-            if not agent.is_alive():
+            if not wanted.is_alive():
                 return None  # It has ended: ending it again is safe.
-            raise InvalidConfig(f"{agent} is not an agent of {self}")
-        named = self._children.get(agent) if isinstance(agent, str) else None
+            raise InvalidConfig(f"{wanted} is not a child of {self}")
+        named = self._children.get(wanted) if isinstance(wanted, str) else None
         if named is None:
             known = ", ".join(map(repr, self._children)) or "none"
-            raise InvalidConfig(f"{self} has no agent {agent!r}; it has {known}")
+            raise InvalidConfig(f"{self} has no agent {wanted!r}; it has {known}")
         return named
 
     def _get_children(self, _: messages.GetChildren) -> dict[str, AgentRef]:
-        return {name: child.ref for name, child in self._children.items()}
+        return {
+            name: child.ref
+            for name, child in self._children.items()
+            if isinstance(child, AgentChild)
+        }
 
-    def _get_active_agent_count(self, _: messages.GetActiveAgentCount) -> int:
-        return len(self._children)
+    def _get_supervisors(self, _: messages.GetSupervisors) -> dict[str, SupervisorRef]:
+        return {
+            name: child.ref
+            for name, child in self._children.items()
+            if isinstance(child, SupervisorChild)
+        }
 
-    async def _shut_down(self, _: messages.Shutdown) -> None:
-        await self._wait_out(self._end_all())
+    async def _get_active_agent_count(self, message: messages.GetActiveAgentCount) -> int:
+        children = list(self._children.values())
+        below = [
+            child.ref.ask(message, block=False)
+            for child in children
+            if isinstance(child, SupervisorChild)
+        ]
+        total = sum(isinstance(child, AgentChild) for child in children)
+        for answer in below:
+            with contextlib.suppress(pykka.ActorDeadError):  # It ended meanwhile.
+                total += await answer
+        return total
+
+    async def _get_pace(self, message: GetPace) -> Any:
+        keeper = self._place.pace.keeper
+        return {} if keeper is None else await keeper.ask(message, block=False)
+
+    def _subscribe(self, message: messages.Subscribe) -> Subscription:
+        if not callable(message.callback):
+            raise InvalidConfig(f"a subscriber is a function of an event, got {message.callback!r}")
+        if not isinstance(message.capacity, int) or message.capacity < 1:
+            raise InvalidConfig(f"capacity is a whole number from 1, got {message.capacity!r}")
+        subscription = Subscription(message.callback, message.capacity)
+        self._hub.add(subscription)
+        return subscription
+
+    async def _shut_down(self, message: messages.Shutdown) -> None:
+        await self._wait_out(self._end_all(drain=message.drain))
         with contextlib.suppress(pykka.ActorDeadError):  # Somebody else stopped it meanwhile.
             self.stop()
 
@@ -361,137 +529,271 @@ class Supervisor(AsyncioActor):
             self._end_all()
             await asyncio.shield(end)
 
-    # Reports.
+    # Reports, and orders from the supervisor above.
 
-    def report(self, report: _Ready | _Gone) -> None:
+    def report(self, report: _Ready | _Gone | _Ordered) -> None:
         """Take a report, from any thread."""
         self._reports.append(report)
-        with contextlib.suppress(RuntimeError):  # The loop is closed: an abandoned agent's.
+        with contextlib.suppress(RuntimeError, AttributeError):
+            # The loop is closed: an abandoned agent's. Or not made yet: it takes them first.
             self._loop.call_soon_threadsafe(self._take_reports)
+
+    def halt(self) -> None:
+        """End all children, to start them again. For the supervisor above, on its thread."""
+        self.report(_Ordered(lambda: self._feed(decisions.Halt())))
+
+    def resume(self) -> None:
+        """Start all children again. For the supervisor above, on its thread."""
+        self.report(_Ordered(self._resume))
+
+    def end(self, *, drain: bool) -> None:
+        """End for good. For the supervisor above, on its thread."""
+        self.report(_Ordered(lambda: self._end_with_all(drain=drain)))
+
+    def be_given_up(self, error: Exception) -> None:
+        """End for good, and all below with it. For the supervisor above, on its thread."""
+        self.report(_Ordered(lambda: self._be_given_up(error)))
+
+    def _resume(self) -> None:
+        self.error = None
+        self._feed(decisions.Resume())
+
+    def _end_with_all(self, *, drain: bool) -> None:
+        self._drain_children = drain
+        with contextlib.suppress(pykka.ActorDeadError):  # It is stopping already.
+            self.stop()
+
+    def _be_given_up(self, error: Exception) -> None:
+        self.error = self._cause = error
+        for child in list(self._children.values()):
+            if not child.running:
+                self._forget(child, given_up_error(str(child.ref), f"with {self}", child))
+        self._end_with_all(drain=False)
 
     def _take_reports(self) -> None:
         while self._reports:
             report = self._reports.popleft()
-            child = self._children.get(report.actor.spec.name)
-            if child is None or child.actor is not report.actor:
+            if isinstance(report, _Ordered):
+                report.carry_out()
+                continue
+            actor = report.actor
+            name = actor.name if isinstance(actor, Supervisor) else actor.spec.name
+            child = self._children.get(name)
+            if child is None or child.actor is not actor:
                 continue
             if isinstance(report, _Gone):
                 child.running = False
-                self._decide(child)
-            elif not child.up.done():
-                child.up.set_result(None)
+                self._settle(child)
+            else:
+                if not child.up.done():
+                    child.up.set_result(None)
+                self._feed(decisions.CameUp(name))
 
-    def _decide(self, child: _Child) -> None:
-        outcome = child.actor.outcome
-        if not child.up.done() and child.actor.error is not None and child.ending is None:
-            cause = child.actor.error
-            error = AgentStartError(f"agent {child.spec.name!r} did not start: {_reason(child)}")
-            error.__cause__ = cause
-            self._forget(child, error)
+    def _settle(self, child: Child) -> None:
+        """See to a child of which nothing runs any more."""
+        name, error = child.name, child.error
+        if not child.up.done() and error is not None and child.ending is None:
+            failed = AgentStartError(f"{child.ref} did not start: {child.reason()}")
+            failed.__cause__ = error
+            self._feed(decisions.Left(name))
+            self._forget(child, failed)
         elif (
             child.ending is not None
             or self._all_ended is not None
-            or outcome is Outcome.ENDED
+            or child.outcome is Outcome.ENDED
             or child.ref.actor_inbox.closed  # It crashed while it was stopping.
         ):
+            self._feed(decisions.Left(name))
             self._forget(child, None)
-        elif outcome is Outcome.RENEWED:
-            self._begin_again(child)
+        elif child.outcome is Outcome.RENEWED:
+            self._feed(decisions.Renewed(name))
         else:
-            try:
-                decision = decide(
-                    failures=child.failures,
-                    now=self._loop.time(),
-                    restart=child.restart,
-                    limits=self._limits,
-                    backoff=self._backoff,
-                )
-            except Exception as error:  # noqa: BLE001 (a wait is the user's own function)
-                decision = GiveUp(f"its backoff raised {type(error).__name__}: {error}")
-            if isinstance(decision, GiveUp):
-                self._give_up(child, decision.why)
-                return
-            child.failures = decision.failures
-            self._log.bind(agent=child.spec.name).warning(
-                "Agent failed ({}), restarts in {:.2f} s",
-                type(child.actor.error).__name__,
-                decision.delay,
-            )
-            if decision.delay > 0:
-                self._wait_for_restart(child, decision.delay)
-            else:
-                self._begin_again(child)
+            self._feed(decisions.Failed(name, self._loop.time()))
+        if name in self._children and isinstance(child, AgentChild) and not child.running:
+            child.look_after(self._loop, lambda: self._end_while_down(child))
 
-    def _wait_for_restart(self, child: _Child, delay: float) -> None:
-        child.waiting = self._loop.create_task(self._restart_after(child, delay))
-        # Nobody drains its mailbox meanwhile. But who wants its end must not wait for that.
-        child.ref.actor_inbox.attach(self._loop, lambda: self._look_after(child))
+    def _end_while_down(self, child: AgentChild) -> None:
+        """Have a child that waits for its restart come up and end, in its own way."""
+        self._feed(decisions.Left(child.name))
+        self._start_again(child)
 
-    async def _restart_after(self, child: _Child, delay: float) -> None:
-        await asyncio.sleep(delay)
-        child.waiting = None
-        self._begin_again(child)
+    # Decisions.
 
-    def _look_after(self, child: _Child) -> None:
-        if child.waiting is None:
-            return  # Called before its restart, and run after it.
-        wanted = False
-        while (item := child.ref.actor_inbox.take(turns=False)) is not None:
-            # What nobody waits for comes bare.
-            envelope = item if isinstance(item, AnyEnvelope) else Envelope(item)
-            child.held.append(envelope)
-            wanted = wanted or isinstance(envelope.message, _ENDS)
-        if wanted:
-            child.waiting.cancel()
-            child.waiting = None
-            self._begin_again(child)  # It ends as it comes up, in its own way.
+    def _feed(self, event: decisions.Event) -> None:
+        self._family, actions = decide(self._family, event)
+        for action in actions:
+            self._carry_out(action)
 
-    def _hand_back(self, child: _Child) -> None:
-        """Leave the mailbox of a child that waited as if nobody had looked after it."""
-        inbox = child.ref.actor_inbox
-        inbox.detach()
-        while child.held:
-            inbox.put_back(child.held.pop())
+    def _carry_out(self, action: decisions.Action) -> None:
+        match action:
+            case decisions.Start(name):
+                self._start_again(self._children[name])
+            case decisions.Recall(name):
+                self._recall(self._children[name])
+            case decisions.End(name):
+                self._end_child(self._children[name])
+            case decisions.Wait():
+                self._wait(action)
+            case decisions.GiveUp(name, why):
+                child = self._children[name]
+                self._give_up(child, given_up_error(str(child.ref), why, child))
+            case decisions.Escalate(name, why):
+                self._escalate(self._children[name], why)
+            case decisions.AllGone():
+                self._report_above("gone")
+            case decisions.AllUp():
+                self._report_above("ready")
 
-    def _begin_again(self, child: _Child) -> None:
-        self._hand_back(child)
-        child.life.restarts += 1
-        child.actor = AgentActor(child.spec, child.life, self._reporter).succeed(child.ref)
-        child.running = True
+    def _report_above(self, what: str) -> None:
+        reporter = self._place.reporter
+        assert reporter is not None
+        self.outcome = Outcome.CRASHED
+        getattr(reporter, what)(self)
+
+    def _wait(self, action: decisions.Wait) -> None:
+        child = self._children[action.name]
         try:
-            child.actor.begin()
-        except (OSError, RuntimeError) as error:  # No descriptor or no thread to be had.
-            child.actor.error = error
-            child.running = False
-            self._give_up(child, "it could not be started again")
-
-    def _give_up(self, child: _Child, why: str) -> None:
-        error = AgentDeadError(
-            f"agent {child.spec.name!r} was given up: {why}; last cause: {_reason(child)}"
+            delay = self._backoff.delay(action.failures)
+        except Exception as error:  # noqa: BLE001 (a wait is the user's own function)
+            self._feed(decisions.Left(child.name))
+            why = f"its backoff raised {type(error).__name__}: {error}"
+            self._give_up(child, given_up_error(str(child.ref), why, child))
+            return
+        self._log.bind(agent=child.name).warning(
+            "Agent failed ({}), restarts in {:.2f} s", type(child.error).__name__, delay
         )
-        error.__cause__ = child.actor.error
-        self._log.bind(agent=child.spec.name).error("Agent given up: {}", why)
+        if self._hub.active:
+            self._hub.publish(AgentRestarting(supervisor=self.name, agent=child.name, delay=delay))
+        if delay > 0:
+            self._do(self._end_backoff(delay, action.token))
+        else:
+            self._feed(decisions.BackoffOver(action.token))
+
+    async def _end_backoff(self, delay: float, token: int) -> None:
+        await asyncio.sleep(delay)
+        self._feed(decisions.BackoffOver(token))
+
+    def _start_again(self, child: Child) -> None:
+        try:
+            child.begin()
+        except (OSError, RuntimeError):
+            self._feed(decisions.Left(child.name))
+            why = "it could not be started again"
+            self._give_up(child, given_up_error(str(child.ref), why, child))
+
+    def _recall(self, child: Child) -> None:
+        child.recall()
+        if isinstance(child, AgentChild):
+            self._do(self._see_to_recall(child, child.actor))
+
+    async def _see_to_recall(self, child: AgentChild, actor: AgentActor) -> None:
+        await self._outlast(child, actor)
+        if child.running and child.actor is actor and child.ending is None:
+            self._replace(child, "did not end when it was to be restarted")
+
+    async def _outlast(self, child: AgentChild, actor: AgentActor) -> None:
+        """Wait for the end of an incarnation, with force when its grace is over."""
+        for force in (False, True):
+            if force:
+                self._log.bind(agent=child.name).warning(
+                    "Agent does not end; its process is killed"
+                )
+                actor.kill()
+            deadline = self._loop.time() + _CHILD_GRACE
+            while child.running and child.actor is actor and self._loop.time() < deadline:
+                await asyncio.wait([child.ended], timeout=_CHILD_GRACE / 100)
+            if not child.running or child.actor is not actor:
+                return
+
+    def _give_up(self, child: Child, error: AgentDeadError) -> None:
+        self._log.bind(agent=child.name).error("{}", error)
+        if self._hub.active:
+            self._hub.publish(
+                AgentGivenUp(supervisor=self.name, agent=child.name, error=str(error))
+            )
         self._forget(child, error)
 
-    def _forget(self, child: _Child, error: Exception | None) -> None:
+    def _escalate(self, child: Child, why: str) -> None:
+        error = given_up_error(
+            str(self), f"its child {child.name!r} failed too often: {why}", child
+        )
+        self.error = error
+        self._log.error("{}", error)
+        if self._hub.active:
+            self._hub.publish(SupervisorEscalated(supervisor=self.name, error=str(error)))
+
+    def _forget(self, child: Child, error: Exception | None) -> None:
         if child.ended.done():
             return
-        self._children.pop(child.spec.name, None)
-        if not child.running:
-            self._hand_back(child)
-        child.ref.bury(error or AgentDeadError(f"{child.ref} has ended"))
+        given_up = isinstance(error, AgentDeadError)
+        if isinstance(child, SupervisorChild) and given_up:
+            child.bury(cast("Exception", error), DeathReason.GIVEN_UP)
+            child.ending = self._loop.create_task(asyncio.sleep(0))  # Its end will be reported.
+            return
+        self._children.pop(child.name, None)
+        dead_letters = child.bury(
+            error or AgentDeadError(f"{child.ref} has ended"),
+            DeathReason.GIVEN_UP if given_up else DeathReason.STOPPED,
+        )
+        if isinstance(child, AgentChild):
+            for letter in dead_letters:
+                child.actor.on_dead_letter(letter)
+            if self._hub.active and not given_up:
+                self._hub.publish(AgentStopped(supervisor=self.name, agent=child.name))
         if not child.up.done():
             child.up.set_exception(
-                error or AgentStartError(f"agent {child.spec.name!r} was ended while it started")
+                error or AgentStartError(f"{child.ref} was ended while it started")
             )
             child.up.exception()  # Retrieved: its creator may have gone.
         child.ended.set_result(None)
 
+    # Agents that hang.
+
+    async def _look_for_hung(self, timeout: float) -> None:
+        """Replace agents whose loops do not turn.
+
+        A second without a tick of this loop itself, on a machine that slept, say, counts
+        as no more than two of its own periods for theirs.
+        """
+        period = min(timeout / 8, 0.5)
+        last = self._loop.time()
+        while True:
+            await asyncio.sleep(period)
+            now = self._loop.time()
+            passed, last = min(now - last, 2 * period), now
+            for child in list(self._children.values()):
+                if isinstance(child, AgentChild) and child.running and child.ending is None:
+                    child.silent = 0.0 if child.actor.beats() else child.silent + passed
+                    if child.silent >= timeout:
+                        self._replace_hung(child, child.silent)
+
+    def _replace_hung(self, child: AgentChild, seconds: float) -> None:
+        where = child.actor.where()
+        if self._hub.active:
+            self._hub.publish(
+                AgentHung(supervisor=self.name, agent=child.name, seconds=seconds, where=where)
+            )
+        self._replace(child, f"its thread was held up for {seconds:.3g} s by {where}")
+
+    def _replace(self, child: AgentChild, why: str) -> None:
+        """Replace an agent without the help of its thread, which is abandoned."""
+        self._log.bind(agent=child.name).error("Agent hangs; its thread is abandoned: {}", why)
+        hanging = child.actor
+        hanging.error = TimeoutError(f"{child.ref} hung: {why}")
+        hanging.outcome = Outcome.CRASHED
+        child.life.last_error = str(hanging.error)
+        hanging.forsake()
+        child.running = False
+        self._settle(child)
+
     # Ending.
 
-    def _end_all(self) -> asyncio.Task[None]:
+    def _end_all(self, *, drain: bool = False) -> asyncio.Task[None]:
         """End all children, once. There are no more of them from now on."""
+        self._drain_children = self._drain_children or drain
         if self._all_ended is None:
+            for task in self._tasks:
+                task.cancel()
             self._all_ended = self._loop.create_task(self._end_children())
         return self._all_ended
 
@@ -499,87 +801,54 @@ class Supervisor(AsyncioActor):
         children = list(reversed(self._children.values()))
         orderly_until = self._loop.time() + _ORDERLY
         for child in children:
-            self._end_child(child)
+            self._end_child(child, drain=self._drain_children)
             left = orderly_until - self._loop.time()
             if left > 0:
                 await asyncio.wait([child.ended], timeout=left)
         if children:
             await asyncio.wait([child.ended for child in children])
 
-    def _end_child(self, child: _Child) -> None:
+    def _end_child(self, child: Child, *, drain: bool = False) -> None:
         """See to it that a child ends, whatever it does."""
         if child.ending is not None or child.ended.done():
             return
-        if child.waiting is not None:
-            child.waiting.cancel()
-            child.waiting = None
-        child.ending = self._loop.create_task(self._see_to_end(child))
-        if child.running:
-            child.ref.ask(Disconnect(), block=False)
+        self._feed(decisions.Left(child.name))
+        child.ending = self._loop.create_task(self._see_to_end(child, drain=drain))
+        if child.running or isinstance(child, SupervisorChild):
+            child.ask_to_end(drain=drain)
         else:
             self._forget(child, None)
 
-    async def _see_to_end(self, child: _Child) -> None:
-        log = self._log.bind(agent=child.spec.name)
-        await asyncio.wait([child.ended], timeout=_CHILD_GRACE)
+    async def _see_to_end(self, child: Child, *, drain: bool) -> None:
+        if isinstance(child, SupervisorChild):
+            return  # It sees to its own.
+        assert isinstance(child, AgentChild)
+        log = self._log.bind(agent=child.name)
+        await asyncio.wait([child.ended], timeout=child.spec.stop_timeout)
+        if drain and not child.ended.done():
+            log.warning("Agent is not done; its turns are cancelled")
+            child.ask_to_end(drain=False)
+            await asyncio.wait([child.ended], timeout=_CHILD_GRACE)
         if child.ended.done():
             return
         log.warning("Agent does not end; its process is killed")
         child.actor.kill()
         await asyncio.wait([child.ended], timeout=_CHILD_GRACE)
         if not child.ended.done():
-            log.error("Agent's thread does not end; abandoned")
+            log.error("Agent's thread does not end; abandoned: {}", child.actor.where())
             abandoned = child.actor
             self._forget(child, None)
             abandoned.forsake()  # The turn that holds its thread up is answered, too.
 
-    _HANDLERS: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {
-        messages.CreateAgent: _create,
-        messages.ShutdownAgent: _shut_down_agent,
+    HANDLERS: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {
+        messages.CreateAgent: _create_agent,
+        messages.CreateSupervisor: _create_supervisor,
+        messages.ShutdownAgent: _shut_down_child,
         messages.GetChildren: _get_children,
+        messages.GetSupervisors: _get_supervisors,
         messages.GetActiveAgentCount: _get_active_agent_count,
+        messages.Subscribe: _subscribe,
         messages.Shutdown: _shut_down,
+        GetPace: _get_pace,
     }
-
-
-def _is_abandoned(creation: pykka.Future[Any] | None) -> bool:
-    return isinstance(creation, ReplyFuture) and creation.cancelled()
-
-
-def _reason(child: _Child) -> str:
-    error = child.actor.error
-    text = "unknown" if error is None else f"{type(error).__name__}: {error}"
-    return child.actor.redact(text)
-
-
-def _check(
-    *,
-    name: object,
-    strategy: object,
-    max_restarts: object,
-    within: object,
-    backoff: object,
-    state_dir: object,
-) -> Path | None:
-    if name is not None and (not isinstance(name, str) or not name.strip()):
-        raise InvalidConfig(f"a supervisor's name is text, got {name!r}")
-    if not isinstance(strategy, Strategy):
-        raise InvalidConfig(f"strategy is one of agy_actors.Strategy, got {strategy!r}")
-    if not isinstance(max_restarts, int) or max_restarts < 0:
-        raise InvalidConfig(f"max_restarts is a whole number from 0, got {max_restarts!r}")
-    if not isinstance(within, int | float) or not within > 0:
-        raise InvalidConfig(f"within is a number of seconds above 0, got {within!r}")
-    if backoff is not None and not isinstance(backoff, Backoff):
-        raise InvalidConfig(f"backoff is an agy_actors.Backoff, got {backoff!r}")
-    if state_dir is None:
-        return None
-    if not isinstance(state_dir, str | os.PathLike):
-        raise InvalidConfig(f"state_dir is the path of a folder, got {state_dir!r}")
-    directory = Path(state_dir).expanduser().resolve()
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidConfig(f"state_dir {directory} cannot be used: {error.strerror}") from error
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise InvalidConfig(f"state_dir {directory} cannot be used: it cannot be written to")
-    return directory
+    """What answers each type of message."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -21,10 +21,7 @@ from agy_actors import (
     GetTurnCount,
     IsIdle,
     ModelError,
-    RetryPolicy,
     Supervisor,
-    TurnInterrupted,
-    TurnStalled,
 )
 from agy_actors._agent import Life
 from agy_actors._kernel import Envelope, ReplyFuture
@@ -67,31 +64,16 @@ def test_a_turn_keeps_its_deadline_and_its_number_across_attempts() -> None:
     life = Life()
     first, second = (Envelope(Chat("hi"), ReplyFuture()) for _ in range(2))
 
-    assert life.try_turn(first, 10.0, now=100.0).deadline == 110.0
-    again = life.try_turn(first, 10.0, now=105.0)
-    assert (again.attempt, again.deadline, life.turns) == (2, 110.0, 1)
+    trial = life.take_up(first, 10.0, now=100.0)
+    assert (trial.deadline, life.turns, life.knows(first)) == (110.0, 1, True)
+    assert life.take_up(first, 10.0, now=105.0) is trial
 
-    other = life.try_turn(second, 10.0, now=106.0)
-    assert (other.attempt, other.deadline, life.turns) == (1, 116.0, 2)
+    assert not life.knows(second)
+    other = life.take_up(second, 10.0, now=106.0)
+    assert (other.deadline, life.turns) == (116.0, 2)
     for envelope in (first, second):
         assert envelope.reply_to is not None
         envelope.reply_to.set(None)
-
-
-@pytest.mark.parametrize(
-    ("error", "attempt", "allowed"),
-    [
-        (TurnInterrupted("x"), 1, True),
-        (TurnInterrupted("x"), 2, False),
-        (TurnInterrupted("x", tool_calls=(sdk.ToolCall(name="pay"),)), 1, False),
-        (TurnStalled("x"), 1, False),
-        (ModelError("x", status=503), 1, False),
-    ],
-)
-def test_a_turn_is_tried_again_only_after_a_crash_without_effects(
-    error: Any, attempt: int, allowed: bool
-) -> None:
-    assert RetryPolicy().allows(error, attempt) is allowed
 
 
 def test_an_agent_that_was_ended_is_dead_to_all_that_ask(either: AgentRef) -> None:

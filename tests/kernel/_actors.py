@@ -40,6 +40,8 @@ class Doer(AsyncioActor):
     def __init__(self, **attributes: Any) -> None:
         super().__init__()
         self.diary: list[Any] = []
+        self.gone = threading.Event()
+        """Set when this incarnation has ended, its loop too."""
         for name, value in attributes.items():
             setattr(self, name, value)
 
@@ -51,6 +53,10 @@ class Doer(AsyncioActor):
 
     def on_stop(self) -> None:
         self.diary.append("stopped")
+
+    def _after_loop(self) -> None:
+        super()._after_loop()
+        self.gone.set()
 
     def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
         self.diary.append("failed")

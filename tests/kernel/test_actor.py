@@ -482,28 +482,11 @@ def test_the_hooks_may_be_coroutines_and_run_on_the_actors_loop() -> None:
     assert diary == [ident, ident]
 
 
-def test_those_who_want_to_know_of_the_end_are_told_once_although_one_fails() -> None:
-    calls: list[str] = []
-    actor = Doer()
-    actor._ended_callbacks += [lambda: 1 / 0, lambda: calls.append("ended")]
-    pykka.ActorRegistry.register(actor.actor_ref)
-    actor.begin()
-
-    actor.actor_ref.stop(timeout=PATIENCE)
-    for thread in threading.enumerate():
-        if thread.name.startswith("Doer"):
-            thread.join(PATIENCE)
-
-    assert calls == ["ended"]
-
-
 # Succession
 
 
 def test_a_retired_actor_leaves_its_ref_and_all_that_waits_to_its_successor(gate: Gate) -> None:
     first, second = Doer(), Doer()
-    ended = threading.Event()
-    first._ended_callbacks.append(ended.set)
     ref = first.actor_ref
     pykka.ActorRegistry.register(ref)
     first.begin()
@@ -516,7 +499,7 @@ def test_a_retired_actor_leaves_its_ref_and_all_that_waits_to_its_successor(gate
     query_gate.wait()
 
     ref.ask(Do(lambda actor: actor.retire()))
-    assert ended.wait(PATIENCE)
+    assert first.gone.wait(PATIENCE)
     assert ref.is_alive()
     assert gate.cancelled.is_set()
     gate.open()
@@ -549,14 +532,12 @@ def test_a_handler_that_was_abandoned_is_not_handed_on(gate: Gate) -> None:
 def start_with_successor() -> tuple[AsyncioActorRef, Any]:
     """Start an actor, and return what begins the next incarnation when the first has ended."""
     first, second = Doer(), Doer()
-    ended = threading.Event()
-    first._ended_callbacks.append(ended.set)
     pykka.ActorRegistry.register(first.actor_ref)
     first.begin()
 
     class Successor:
         def begin(self) -> Doer:
-            assert ended.wait(PATIENCE)
+            assert first.gone.wait(PATIENCE)
             second.succeed(first.actor_ref).begin()
             return second
 
@@ -653,8 +634,7 @@ def test_a_turn_that_ends_in_a_forsaken_actor_does_not_disturb_its_successor(gat
     ref = first.actor_ref
     pykka.ActorRegistry.register(ref)
     first.begin()
-    hung, let_go, ended = threading.Event(), threading.Event(), threading.Event()
-    first._ended_callbacks.append(ended.set)
+    hung, let_go = threading.Event(), threading.Event()
 
     def hang(_: object) -> None:
         hung.set()
@@ -672,7 +652,7 @@ def test_a_turn_that_ends_in_a_forsaken_actor_does_not_disturb_its_successor(gat
         threading.Event().wait(0.001)
 
     let_go.set()
-    assert ended.wait(PATIENCE)
+    assert first.gone.wait(PATIENCE)
 
     assert ref.ask("message", timeout=PATIENCE) == "message"
     ref.stop(timeout=PATIENCE)

@@ -21,7 +21,6 @@ from agy_actors import (
     GetChildren,
     InvalidConfig,
     Restart,
-    RetryPolicy,
     ShutdownAgent,
     Strategy,
     Supervisor,
@@ -103,7 +102,7 @@ def test_nobody_waits_for_the_start_of_another(
 def test_a_name_that_is_taken_is_refused(supervisor: SupervisorRef, model: ScriptedModel) -> None:
     first = supervisor.create_agent(model.openai_config(), "poet")
 
-    with pytest.raises(InvalidConfig, match="has an agent 'poet' already"):
+    with pytest.raises(InvalidConfig, match="has a child 'poet' already"):
         supervisor.create_agent(model.openai_config(), "poet")
 
     assert supervisor.children() == {"poet": first}
@@ -129,7 +128,8 @@ def test_a_name_may_hold_words_of_any_language(supervisor: SupervisorRef, name: 
     [
         ({"restart": "always"}, "restart is one of"),
         ({"retry": 3}, "retry is an"),
-        ({"retry": RetryPolicy(attempts=0)}, "attempts is a whole number from 1"),
+        ({"idle_timeout": 0}, "idle_timeout is a number of seconds above 0"),
+        ({"stop_timeout": -1}, "stop_timeout is a number of seconds above 0"),
         ({"max_model_errors": -1}, "max_model_errors is a whole number from 0"),
         ({"max_empty_steps": 1.5}, "max_empty_steps is a whole number from 0"),
     ],

@@ -1,19 +1,57 @@
+"""What a supervisor decides, without threads: examples, and a machine that plays the rest."""
+
 from __future__ import annotations
 
+import dataclasses
 import math
-from itertools import pairwise
+from functools import partial
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 import tenacity
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
-from agy_actors import Backoff, InvalidConfig, Restart
-from agy_actors._supervision._decisions import GiveUp, Limits, RestartAfter, decide
+from agy_actors import Backoff, InvalidConfig, Restart, Strategy
+from agy_actors._supervision._decisions import (
+    Action,
+    AllGone,
+    AllUp,
+    BackoffOver,
+    CameUp,
+    End,
+    Escalate,
+    Event,
+    Failed,
+    Family,
+    GiveUp,
+    Gone,
+    Halt,
+    Halting,
+    Joined,
+    Left,
+    Limits,
+    Phase,
+    Recall,
+    Renewed,
+    Resume,
+    Start,
+    Wait,
+    decide,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 SECONDS = st.floats(0.0, 100.0)
 LIMITS = st.builds(
@@ -21,34 +59,210 @@ LIMITS = st.builds(
 )
 RESTARTED = st.sampled_from([Restart.PERMANENT, Restart.TRANSIENT])
 BY_NUMBER = Backoff(wait=lambda state: float(state.attempt_number), reset_after=30.0)
+TEMPORARY_FAILED = "it is temporary, and is not restarted"
+
+
+def family_of(names: str, *, temporary: str = "", **options: Any) -> Family:
+    """Return a family of children that are up, one for each letter."""
+    family = Family(**options)
+    for name in names:
+        restart = Restart.TEMPORARY if name in temporary else Restart.PERMANENT
+        family, _ = after(family, Joined(name, restart), CameUp(name))
+    return family
+
+
+def after(family: Family, *events: Event) -> tuple[Family, tuple[Action, ...]]:
+    """Let events happen; return the family then, and the actions for the last of them."""
+    actions: tuple[Action, ...] = ()
+    for event in events:
+        family, actions = decide(family, event)
+    return family, actions
+
+
+def phases(family: Family) -> dict[str, Phase]:
+    return {member.name: member.phase for member in family.members}
+
+
+def ended(actions: Iterable[Action]) -> list[str]:
+    """Name the children that are told to end, in the order they are."""
+    return [action.name for action in actions if isinstance(action, Recall | End)]
+
+
+# Whom a failure concerns
+
+
+def test_one_for_one_restarts_the_child_alone() -> None:
+    family = family_of("abc", strategy=Strategy.ONE_FOR_ONE)
+
+    family, failed = after(family, Failed("b", 0.0))
+    family, waited = after(family, BackoffOver(1))
+
+    assert failed == (Wait(1, "b", 1),)
+    assert waited == (Start("b"),)
+
+
+def test_one_for_all_recalls_the_siblings_in_reverse_order_of_their_start() -> None:
+    family = family_of("abcd", strategy=Strategy.ONE_FOR_ALL)
+
+    _, actions = after(family, Failed("b", 0.0))
+
+    assert actions == (Recall("d"), Recall("c"), Recall("a"), Wait(1, "b", 1))
+
+
+def test_one_for_all_restarts_the_siblings_in_the_order_of_their_start() -> None:
+    family = family_of("abc", strategy=Strategy.ONE_FOR_ALL)
+    family, _ = after(family, Failed("b", 0.0), Gone("c"), BackoffOver(1))
+
+    family, first = after(family, Gone("a"))
+    family, second = after(family, CameUp("a"))
+    family, third = after(family, CameUp("b"))
+    family, last = after(family, CameUp("c"))
+
+    assert [first, second, third, last] == [(Start("a"),), (Start("b"),), (Start("c"),), ()]
+    assert set(phases(family).values()) == {Phase.UP}
+
+
+def test_rest_for_one_leaves_the_elders_alone() -> None:
+    family = family_of("abcd", strategy=Strategy.REST_FOR_ONE)
+
+    family, actions = after(family, Failed("b", 0.0))
+
+    assert actions == (Recall("d"), Recall("c"), Wait(1, "b", 1))
+    assert phases(family)["a"] is Phase.UP
+
+
+def test_a_temporary_sibling_is_ended_where_the_others_are_restarted() -> None:
+    family = family_of("abc", temporary="b", strategy=Strategy.ONE_FOR_ALL)
+
+    family, actions = after(family, Failed("a", 0.0))
+
+    assert actions == (Recall("c"), End("b"), Wait(1, "a", 1))
+    assert family.find("b") is None
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("strategy", Strategy)
+def test_the_failure_of_a_temporary_child_concerns_no_sibling(
+    strategy: Strategy, nested: bool
+) -> None:
+    family = family_of("abc", temporary="b", strategy=strategy, nested=nested)
+
+    family, actions = after(family, Failed("b", 0.0))
+
+    assert actions == (GiveUp("b", TEMPORARY_FAILED),)
+    assert phases(family) == {"a": Phase.UP, "c": Phase.UP}
+
+
+def test_a_renewed_child_restarts_at_once_and_nobody_else_notices() -> None:
+    family = family_of("abc", strategy=Strategy.ONE_FOR_ALL, limits=Limits(max_restarts=0))
+
+    family, actions = after(family, Renewed("b"))
+
+    assert actions == (Start("b"),)
+    assert phases(family) == {"a": Phase.UP, "b": Phase.STARTING, "c": Phase.UP}
+
+
+# Recoveries that meet
+
+
+def test_a_failure_while_its_siblings_are_recalled_begins_the_recovery_anew() -> None:
+    family = family_of("abc", strategy=Strategy.REST_FOR_ONE)
+    family, _ = after(family, Failed("b", 0.0))  # And c is recalled.
+
+    family, failed = after(family, Failed("a", 1.0))
+    family, waited = after(family, Gone("c"), BackoffOver(2))
+
+    assert failed == (Wait(2, "a", 1),)  # Nobody is recalled twice.
+    assert waited == (Start("a"),)
+    assert [recovery.names for recovery in family.recoveries] == [("a", "b", "c")]
+
+
+def test_a_failure_while_the_siblings_come_up_again_recalls_those_that_did() -> None:
+    family = family_of("abc", strategy=Strategy.ONE_FOR_ALL)
+    family, _ = after(
+        family, Failed("a", 0.0), Gone("c"), Gone("b"), BackoffOver(1), CameUp("a"), CameUp("b")
+    )
+
+    _, actions = after(family, Failed("c", 1.0))
+
+    assert actions == (Recall("b"), Recall("a"), Wait(2, "c", 1))
+
+
+def test_a_backoff_of_an_earlier_recovery_does_not_end_the_later_one() -> None:
+    family = family_of("ab", strategy=Strategy.REST_FOR_ONE)
+    family, _ = after(family, Failed("b", 0.0), Failed("a", 1.0))
+
+    family, early = after(family, BackoffOver(1))
+    family, due = after(family, BackoffOver(2))
+
+    assert early == ()
+    assert due == (Start("a"),)
+
+
+def test_children_that_fail_apart_wait_apart() -> None:
+    family = family_of("ab", strategy=Strategy.ONE_FOR_ONE)
+    family, _ = after(family, Failed("a", 0.0), Failed("b", 0.0))
+
+    family, first = after(family, BackoffOver(2))
+    family, second = after(family, BackoffOver(1))
+
+    assert first == (Start("b"),)
+    assert second == (Start("a"),)
+
+
+def test_a_recalled_child_that_comes_up_meanwhile_has_yet_to_go() -> None:
+    family = family_of("ab", strategy=Strategy.ONE_FOR_ALL)
+    family, _ = after(family, Renewed("b"), Failed("a", 0.0))
+
+    family, actions = after(family, CameUp("b"), BackoffOver(1))
+
+    assert actions == ()
+    assert phases(family)["b"] is Phase.RECALLED
+
+
+def test_a_crash_of_a_recalled_child_is_no_failure() -> None:
+    family = family_of("ab", strategy=Strategy.ONE_FOR_ALL)
+    family, _ = after(family, Failed("a", 0.0), BackoffOver(1))
+
+    family, actions = after(family, Failed("b", 0.0))
+
+    assert actions == (Start("a"),)
+    member = family.find("b")
+    assert member is not None
+    assert member.failures == ()
+
+
+def test_a_child_that_leaves_does_not_hold_up_those_that_start_after_it() -> None:
+    family = family_of("ab", strategy=Strategy.ONE_FOR_ALL)
+    family, _ = after(family, Failed("a", 0.0), Gone("b"), BackoffOver(1))
+
+    _, actions = after(family, Left("a"))
+
+    assert actions == (Start("b"),)
+
+
+# Restart intensity
 
 
 def outcomes(
-    gaps: Iterable[float],
-    limits: Limits,
-    *,
-    restart: Restart = Restart.PERMANENT,
-    backoff: Backoff = BY_NUMBER,
-) -> list[tuple[float, RestartAfter | GiveUp]]:
-    """Decide on failures with these gaps before each, until the child is given up."""
-    now, found = 0.0, []
-    failures: tuple[float, ...] = ()
-    for gap in gaps:
-        now += gap
-        decision = decide(
-            failures=failures, now=now, restart=restart, limits=limits, backoff=backoff
-        )
-        found.append((now, decision))
-        if isinstance(decision, GiveUp):
+    gaps: Iterable[float], limits: Limits, *, restart: Restart = Restart.PERMANENT
+) -> list[tuple[float, Wait | GiveUp]]:
+    """Let a child fail with these gaps before each failure, until it is given up."""
+    family, _ = after(Family(limits=limits), Joined("a", restart), CameUp("a"))
+    found: list[tuple[float, Wait | GiveUp]] = []
+    for now in accumulate(gaps):
+        family, (outcome,) = after(family, Failed("a", now))
+        assert isinstance(outcome, Wait | GiveUp)
+        found.append((now, outcome))
+        if isinstance(outcome, GiveUp):
             break
-        failures = decision.failures
+        family, _ = after(family, BackoffOver(outcome.token), CameUp("a"))
     return found
 
 
-def delays(gaps: Iterable[float], **options: Any) -> list[float]:
-    limits = Limits(max_restarts=1000)
-    found = [decision for _, decision in outcomes(gaps, limits, **options)]
-    return [decision.delay for decision in found if isinstance(decision, RestartAfter)]
+def delays(gaps: Iterable[float], limits: Limits | None = None) -> list[float]:
+    found = outcomes(gaps, limits or Limits(max_restarts=1000))
+    return [BY_NUMBER.delay(wait.failures) for _, wait in found if isinstance(wait, Wait)]
 
 
 @given(gaps=st.lists(SECONDS, max_size=30), limits=LIMITS, restart=RESTARTED)
@@ -57,9 +271,8 @@ def test_restarts_within_a_window_never_exceed_the_intensity(
 ) -> None:
     found = outcomes(gaps, limits, restart=restart)
 
-    restarts = [now for now, decision in found if isinstance(decision, RestartAfter)]
-    for end in restarts:
-        assert sum(end - limits.within < time <= end for time in restarts) <= limits.max_restarts
+    restarts = [now for now, outcome in found if isinstance(outcome, Wait)]
+    assert is_within(limits, restarts)
 
 
 @given(gaps=st.lists(SECONDS, max_size=30), limits=LIMITS)
@@ -68,25 +281,75 @@ def test_a_child_is_given_up_only_where_a_restart_would_exceed_the_intensity(
 ) -> None:
     found = outcomes(gaps, limits)
 
-    for position, (now, decision) in enumerate(found):
+    for position, (now, outcome) in enumerate(found):
         failures = [time for time, _ in found[: position + 1] if time > now - limits.within]
-        assert isinstance(decision, GiveUp) == (len(failures) > limits.max_restarts)
+        assert isinstance(outcome, GiveUp) == (len(failures) > limits.max_restarts)
 
 
 @given(gaps=st.lists(SECONDS, max_size=30), limits=LIMITS)
 def test_a_temporary_child_is_never_restarted(gaps: list[float], limits: Limits) -> None:
     found = outcomes(gaps, limits, restart=Restart.TEMPORARY)
 
-    assert not any(isinstance(decision, RestartAfter) for _, decision in found)
+    assert not any(isinstance(outcome, Wait) for _, outcome in found)
+
+
+def test_giving_up_says_how_often_and_in_how_long() -> None:
+    found = outcomes([1.0] * 3, Limits(max_restarts=2, within=60.0))
+
+    _, outcome = found[-1]
+    assert outcome == GiveUp("a", "it failed 3 times within 60 s, and 2 restarts are allowed")
+
+
+def test_a_failure_as_old_as_the_window_does_not_count() -> None:
+    found = outcomes([0.0, 5.0, 5.0, 4.0], Limits(max_restarts=1, within=5.0))
+
+    assert [type(outcome) for _, outcome in found] == [Wait, Wait, Wait, GiveUp]
+
+
+def test_siblings_of_a_child_that_was_given_up_restart_without_a_backoff() -> None:
+    family = family_of("abc", strategy=Strategy.ONE_FOR_ALL, limits=Limits(max_restarts=0))
+
+    family, given_up = after(family, Failed("b", 0.0))
+    family, gone = after(family, Gone("c"), Gone("a"))
+
+    assert isinstance(given_up[0], GiveUp)
+    assert given_up[1:] == (Recall("c"), Recall("a"))
+    assert gone == (Start("a"),)
+
+
+def test_renewals_are_no_failures_however_many() -> None:
+    family = family_of("a", limits=Limits(max_restarts=1))
+    for _ in range(10):
+        family, _ = after(family, Renewed("a"), CameUp("a"))
+
+    _, actions = after(family, Failed("a", 0.0))
+
+    assert actions == (Wait(1, "a", 1),)
+
+
+def test_what_a_decision_hands_on_does_not_grow_without_end() -> None:
+    family = family_of("a", limits=Limits(max_restarts=1, within=5.0))
+
+    for now in range(0, 10_000, 20):
+        family, (wait,) = after(family, Failed("a", float(now)))
+        assert isinstance(wait, Wait)
+        family, _ = after(family, BackoffOver(wait.token), CameUp("a"))
+
+    member = family.find("a")
+    assert member is not None
+    assert len(member.failures) <= 100
+    assert family.recoveries == ()
+
+
+# Backoff
 
 
 @given(gaps=st.lists(st.floats(0.0, 60.0), max_size=30))
 def test_the_delay_counts_the_failures_since_the_last_quiet_time(gaps: list[float]) -> None:
     found = delays(gaps)
 
-    times = [sum(gaps[: n + 1]) for n in range(len(gaps))]
     row, expected = 0, []
-    for earlier, later in pairwise([-math.inf, *times]):
+    for earlier, later in pairwise([-math.inf, *accumulate(gaps)]):
         row = 1 if later - earlier > 30.0 else row + 1
         expected.append(float(row - 1))
     assert found == expected
@@ -97,17 +360,9 @@ def test_the_first_restart_after_a_quiet_time_comes_at_once() -> None:
 
 
 def test_failures_in_a_row_count_also_where_the_window_is_shorter() -> None:
-    found = outcomes([20.0] * 5, Limits(max_restarts=1, within=5.0))
+    found = delays([20.0] * 5, Limits(max_restarts=1, within=5.0))
 
-    assert [d.delay for _, d in found if isinstance(d, RestartAfter)] == [0, 1, 2, 3, 4]
-
-
-def test_what_a_decision_hands_on_does_not_grow_without_end() -> None:
-    found = outcomes([20.0] * 500, Limits(max_restarts=1, within=5.0))
-
-    _, last = found[-1]
-    assert isinstance(last, RestartAfter)
-    assert len(last.failures) <= 100
+    assert found == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
 def test_the_default_backoff_grows_up_to_half_a_minute() -> None:
@@ -127,14 +382,468 @@ def test_waits_of_tenacity_compose() -> None:
     assert [backoff.delay(failures) for failures in (1, 2, 3, 4)] == [0.0, 1.0, 5.0, 5.0]
 
 
-def test_giving_up_says_how_often_and_in_how_long() -> None:
-    found = outcomes([1.0] * 3, Limits(max_restarts=2, within=60.0))
-
-    _, decision = found[-1]
-    assert decision == GiveUp("it failed 3 times within 60 s, and 2 restarts are allowed")
-
-
 @pytest.mark.parametrize("options", [{"wait": 5}, {"reset_after": 0}, {"reset_after": math.nan}])
 def test_a_backoff_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidConfig):
         Backoff(**options)
+
+
+# With a supervisor above
+
+
+def test_a_nested_family_that_fails_too_often_ends_as_a_whole_and_escalates_once() -> None:
+    family = family_of("abc", nested=True, limits=Limits(max_restarts=0))
+
+    family, failed = after(family, Failed("b", 0.0))
+    family, going = after(family, Gone("a"))
+    family, gone = after(family, Failed("c", 0.0))
+
+    why = "it failed 1 times within 60 s, and 0 restarts are allowed"
+    assert failed == (Escalate("b", why), Recall("c"), Recall("a"))
+    assert going == ()
+    assert gone == (AllGone(),)
+
+
+def test_a_resumed_family_comes_back_in_order_and_says_when_it_is_up() -> None:
+    family = family_of("ab", nested=True)
+    family, _ = after(family, Halt(), Gone("b"), Gone("a"))
+
+    family, first = after(family, Resume())
+    family, second = after(family, CameUp("a"))
+    family, last = after(family, CameUp("b"))
+
+    assert [first, second, last] == [(Start("a"),), (Start("b"),), (AllUp(),)]
+
+
+def test_a_resumed_family_has_forgotten_its_failures() -> None:
+    family = family_of("a", nested=True, limits=Limits(max_restarts=1))
+    family, _ = after(family, Failed("a", 0.0), BackoffOver(1), CameUp("a"), Failed("a", 1.0))
+
+    family, _ = after(family, Resume(), CameUp("a"))
+    _, actions = after(family, Failed("a", 2.0))
+
+    assert actions == (Wait(3, "a", 1),)
+
+
+def test_a_halted_family_starts_nobody_whatever_was_under_way() -> None:
+    family = family_of("ab", nested=True)
+    family, _ = after(family, Failed("a", 0.0), Renewed("b"))
+
+    _, halted = after(family, Halt())
+    _, late = after(family, Halt(), BackoffOver(1), CameUp("b"), Renewed("b"))
+
+    assert halted == (Recall("b"),)
+    assert late == (AllGone(),)
+
+
+def test_a_family_without_children_is_gone_and_up_again_at_once() -> None:
+    family = Family(nested=True)
+
+    family, halted = after(family, Halt())
+    _, resumed = after(family, Resume())
+
+    assert halted == (AllGone(),)
+    assert resumed == (AllUp(),)
+
+
+# Whatever happens
+
+
+def is_within(limits: Limits, restarts: list[float]) -> bool:
+    return all(
+        sum(end - limits.within < time <= end for time in restarts) <= limits.max_restarts
+        for end in restarts
+    )
+
+
+def answer(family: Family) -> Event | None:
+    """Answer one of the things that a family waits for, other than a backoff."""
+    if family.halt is Halting.HALTED:
+        return Resume()
+    for member in reversed(family.members):
+        if member.phase is Phase.RECALLED:
+            return Gone(member.name)
+        if member.phase is Phase.STARTING:
+            return CameUp(member.name)
+    return None
+
+
+def settled(family: Family, waits: Iterable[int]) -> Family:
+    """Answer all that a family waits for, until it waits for nothing."""
+    for token in waits:
+        family, _ = decide(family, BackoffOver(token))
+    for _ in range(5 * len(family.members) + 5):  # More than it takes.
+        event = answer(family)
+        if event is None:
+            break
+        family, _ = decide(family, event)
+    return family
+
+
+@dataclasses.dataclass
+class Child:
+    """What the machine knows of a child, from what it did and was told itself."""
+
+    restart: Restart
+    phase: Phase = Phase.STARTING
+    due: bool = False
+    """Whether it failed or was recalled, and has not come up since."""
+    resumed: bool = False
+    """Whether it has not come up since the last `Resume`."""
+    backoff: int | None = None
+    """The wait without whose end it must not start."""
+    restarts: list[float] = dataclasses.field(default_factory=list)
+    """The times of the failures that were answered with a restart."""
+    row: int = 0
+    """Failures without a quiet time between them."""
+
+    @property
+    def runs(self) -> bool:
+        return self.phase is not Phase.DOWN
+
+
+def some(*wanted: Phase) -> st.SearchStrategy[str]:
+    """Draw one of the machine's children in such a phase."""
+
+    def names(machine: Executor) -> st.SearchStrategy[str]:
+        return st.sampled_from(machine.in_phase(*wanted))
+
+    return st.runner().flatmap(names)
+
+
+def there_is(*wanted: Phase) -> Callable[[Executor], bool]:
+    return lambda machine: bool(machine.in_phase(*wanted))
+
+
+RUNNING = (Phase.STARTING, Phase.UP, Phase.RECALLED)
+
+
+class Executor(RuleBasedStateMachine):
+    """Carries out what is decided, in a world of its own, and reports what comes of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.family = Family()
+        self.now = 0.0
+        self.children: dict[str, Child] = {}
+        self.leaving: set[str] = set()
+        """No children any more, but they still run."""
+        self.waits: set[int] = set()
+        self.halted = self.told_gone = self.resuming = False
+        self.renewing: str | None = None
+
+    @initialize(
+        strategy=st.sampled_from(Strategy),
+        nested=st.booleans(),
+        limits=st.builds(
+            Limits, max_restarts=st.integers(0, 3), within=st.sampled_from([5.0, 20.0, 60.0])
+        ),
+        reset_after=st.sampled_from([10.0, 30.0]),
+        restarts=st.lists(st.sampled_from(Restart), max_size=4),
+    )
+    def begin(
+        self,
+        strategy: Strategy,
+        nested: bool,
+        limits: Limits,
+        reset_after: float,
+        restarts: list[Restart],
+    ) -> None:
+        self.family = Family(
+            strategy=strategy, nested=nested, limits=limits, reset_after=reset_after
+        )
+        for name, restart in zip("abcd", restarts, strict=False):
+            self.join(name, restart)
+            self.come_up(name)
+
+    def in_phase(self, *wanted: Phase) -> list[str]:
+        return [name for name, child in self.children.items() if child.phase in wanted]
+
+    def younger(self, name: str) -> list[str]:
+        names = list(self.children)
+        return names[names.index(name) + 1 :]
+
+    def concerned(self, name: str) -> list[str]:
+        """Name the siblings that a failure concerns."""
+        match self.family.strategy:
+            case Strategy.ONE_FOR_ONE:
+                return []
+            case Strategy.ONE_FOR_ALL:
+                return [other for other in self.children if other != name]
+            case Strategy.REST_FOR_ONE:
+                return self.younger(name)
+
+    def to_end(self, names: Iterable[str]) -> list[str]:
+        """Name those that have yet to be told to end, the youngest first."""
+        told = (Phase.RECALLED, Phase.DOWN)
+        return [name for name in names if self.children[name].phase not in told][::-1]
+
+    def recover_together(self, name: str, other: str) -> bool:
+        one, two = self.children[name], self.children[other]
+        if self.family.strategy is Strategy.ONE_FOR_ONE:
+            return one.resumed and two.resumed
+        return one.due and two.due
+
+    # What is decided.
+
+    def report(self, event: Event) -> tuple[Action, ...]:
+        order = list(self.children)
+        self.family, actions = decide(self.family, event)
+        positions = [order.index(name) for name in ended(actions)]
+        assert positions == sorted(positions, reverse=True)
+        for action in actions:
+            self.carry_out(action)
+        return actions
+
+    def carry_out(self, action: Action) -> None:
+        match action:
+            case Start(name):
+                assert not self.children[name].runs
+                assert name == self.renewing or self.may_start(name)
+                self.children[name].phase = Phase.STARTING
+            case Recall(name):
+                child = self.children[name]
+                assert child.phase in (Phase.STARTING, Phase.UP)
+                assert child.restart is not Restart.TEMPORARY
+                child.phase = Phase.RECALLED
+                child.due = True
+            case End(name):
+                child = self.children.pop(name)
+                assert child.runs
+                assert child.restart is Restart.TEMPORARY
+                self.leaving.add(name)
+            case Wait(token, name):
+                assert not self.halted
+                assert token not in self.waits
+                self.waits.add(token)
+                self.children[name].restarts.append(self.now)
+                self.hold_back(name, token)
+            case GiveUp(name):
+                if self.children[name].due and self.concerned(name):
+                    self.hold_back(name, None)
+                assert not self.children.pop(name).runs
+            case Escalate(_):
+                assert self.family.nested
+                assert not self.halted
+                self.be_halted()
+            case AllGone():
+                assert self.halted
+                assert not self.told_gone
+                self.told_gone = True
+            case AllUp():
+                assert self.resuming
+                assert not any(child.due for child in self.children.values())
+                self.resuming = False
+
+    def hold_back(self, name: str, token: int | None) -> None:
+        """Have a child, and those it recovers with, wait for this backoff and no other."""
+        for other, child in self.children.items():
+            if other == name or self.recover_together(name, other):
+                child.backoff = token
+
+    def may_start(self, name: str) -> bool:
+        child = self.children[name]
+        together = [n for n in self.children if n == name or self.recover_together(name, n)]
+        return (
+            child.due
+            and not self.halted
+            and child.restart is not Restart.TEMPORARY
+            and child.backoff not in self.waits
+            and together[0] == name
+            and not any(self.children[other].runs for other in together)
+        )
+
+    def be_halted(self) -> None:
+        self.halted, self.told_gone, self.resuming = True, False, False
+        for child in self.children.values():
+            child.due, child.backoff = True, None
+
+    # What happens.
+
+    @precondition(lambda self: not self.halted)
+    @rule(name=st.sampled_from("abcdef"), restart=st.sampled_from(Restart))
+    def join(self, name: str, restart: Restart) -> None:
+        if name in self.children or name in self.leaving:
+            return
+        self.children[name] = Child(restart)
+
+        assert self.report(Joined(name, restart)) == ()
+
+    @precondition(there_is(Phase.STARTING, Phase.RECALLED))
+    @rule(name=some(Phase.STARTING, Phase.RECALLED))
+    def come_up(self, name: str) -> None:
+        child = self.children[name]
+        if child.phase is Phase.STARTING:
+            child.phase, child.due, child.resumed, child.backoff = Phase.UP, False, False, None
+
+        actions = self.report(CameUp(name))
+
+        assert child.phase is not Phase.RECALLED or actions == ()
+        assert all(isinstance(action, Start | AllUp) for action in actions)
+
+    @precondition(there_is(*RUNNING))
+    @rule(name=some(*RUNNING), quiet=st.sampled_from([0.0, 1.0, 5.0, 10.0, 20.0, 31.0]))
+    def fail(self, name: str, quiet: float) -> None:
+        self.now += quiet
+        child = self.children[name]
+        recalled, child.phase = child.phase is Phase.RECALLED, Phase.DOWN
+        if recalled:
+            actions = self.report(Failed(name, self.now))
+            assert all(isinstance(action, Start | AllGone) for action in actions)
+        elif child.restart is Restart.TEMPORARY:
+            actions = self.report(Failed(name, self.now))
+            assert actions == (GiveUp(name, TEMPORARY_FAILED),)
+        else:
+            self.fail_in_earnest(name, child)
+
+    def fail_in_earnest(self, name: str, child: Child) -> None:
+        limits = self.family.limits
+        child.due = True
+        quiet = self.now - child.restarts[-1] if child.restarts else math.inf
+        child.row = 1 if quiet > self.family.reset_after else child.row + 1
+        failures = 1 + sum(time > self.now - limits.within for time in child.restarts)
+        why = (
+            f"it failed {failures} times within {limits.within:g} s, and"
+            f" {limits.max_restarts} restarts are allowed"
+        )
+        to_end = self.to_end(self.concerned(name))
+        everybody = self.to_end(self.children)
+
+        actions = self.report(Failed(name, self.now))
+
+        if failures <= limits.max_restarts:
+            assert ended(actions) == to_end
+            assert actions[len(to_end) :] == (Wait(self.family.last_token, name, child.row),)
+        elif self.family.nested:
+            assert actions[0] == Escalate(name, why)
+            assert ended(actions) == everybody
+            assert all(isinstance(action, Recall | End | AllGone) for action in actions[1:])
+        else:
+            assert actions[0] == GiveUp(name, why)
+            assert ended(actions) == to_end
+            assert all(isinstance(action, Recall | End | Start) for action in actions[1:])
+
+    @precondition(there_is(*RUNNING))
+    @rule(name=some(*RUNNING))
+    def renew(self, name: str) -> None:
+        child = self.children[name]
+        recalled, child.phase = child.phase is Phase.RECALLED, Phase.DOWN
+        self.renewing = None if recalled else name
+
+        actions = self.report(Renewed(name))
+
+        self.renewing = None
+        assert recalled or actions == (Start(name),)
+        assert all(isinstance(action, Start | AllGone) for action in actions)
+
+    @precondition(there_is(Phase.RECALLED))
+    @rule(name=some(Phase.RECALLED))
+    def go(self, name: str) -> None:
+        self.children[name].phase = Phase.DOWN
+
+        actions = self.report(Gone(name))
+
+        assert all(isinstance(action, Start | AllGone) for action in actions)
+
+    @precondition(lambda self: self.children)
+    @rule(name=some(*Phase))
+    def leave(self, name: str) -> None:
+        if self.children.pop(name).runs:
+            self.leaving.add(name)
+
+        actions = self.report(Left(name))
+
+        assert all(isinstance(action, Start | AllGone | AllUp) for action in actions)
+
+    @precondition(lambda self: self.leaving)
+    @rule(
+        name=st.runner().flatmap(lambda self: st.sampled_from(sorted(self.leaving))),
+        kind=st.sampled_from([CameUp, Renewed, Gone, Left, partial(Failed, now=0.0)]),
+    )
+    def report_late(self, name: str, kind: Callable[[str], Event]) -> None:
+        if kind is not CameUp:
+            self.leaving.remove(name)
+        before = self.family
+
+        assert self.report(kind(name)) == ()
+
+        assert self.family == before
+
+    @precondition(lambda self: self.waits)
+    @rule(token=st.runner().flatmap(lambda self: st.sampled_from(sorted(self.waits))))
+    def end_backoff(self, token: int) -> None:
+        self.waits.remove(token)
+
+        actions = self.report(BackoffOver(token))
+
+        assert all(isinstance(action, Start) for action in actions)
+
+    @precondition(lambda self: self.family.nested)
+    @rule()
+    def halt(self) -> None:
+        expected = self.to_end(self.children)
+        again = self.halted
+        if not again:
+            self.be_halted()
+
+        actions = self.report(Halt())
+
+        assert ended(actions) == expected
+        assert all(isinstance(action, Recall | End | AllGone) for action in actions)
+        assert not again or actions == ()
+
+    @precondition(lambda self: self.told_gone)
+    @rule()
+    def resume(self) -> None:
+        self.halted, self.told_gone, self.resuming = False, False, True
+        for child in self.children.values():
+            child.resumed, child.restarts, child.row = True, [], 0
+        first = next(iter(self.children), None)
+
+        actions = self.report(Resume())
+
+        assert actions == ((AllUp(),) if first is None else (Start(first),))
+
+    # What holds at any time.
+
+    @invariant()
+    def it_knows_what_runs(self) -> None:
+        known = [(member.name, member.phase) for member in self.family.members]
+        assert known == [(name, child.phase) for name, child in self.children.items()]
+
+    @invariant()
+    def no_child_restarts_too_often(self) -> None:
+        for child in self.children.values():
+            assert is_within(self.family.limits, child.restarts)
+
+    @invariant()
+    def the_supervisor_above_was_told(self) -> None:
+        assert self.told_gone == (self.halted and not self.in_phase(*RUNNING))
+        assert not self.resuming or any(child.due for child in self.children.values())
+
+    @invariant()
+    def nobody_waits_in_vain(self) -> None:
+        assert not any(map(self.may_start, self.children))
+
+    @invariant()
+    def everybody_comes_up_in_the_end(self) -> None:
+        family = settled(self.family, sorted(self.waits))
+
+        assert {member.phase for member in family.members} <= {Phase.UP}
+        assert [member.name for member in family.members] == list(self.children)
+        assert family.recoveries == ()
+        assert family.halt is Halting.NO
+
+
+def test_a_family_is_looked_after_whatever_happens_to_its_children() -> None:
+    run_state_machine_as_test(
+        Executor,
+        settings=settings(
+            deadline=None,
+            max_examples=100,
+            stateful_step_count=40,
+            # What is found should be shrunk before the test's time is over.
+            phases=set(hypothesis.Phase) - {hypothesis.Phase.explain},
+            report_multiple_bugs=False,
+        ),
+    )

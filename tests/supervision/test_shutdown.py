@@ -24,7 +24,7 @@ from agy_actors import (
     Supervisor,
 )
 from agy_actors._agent import AgentActor
-from agy_actors._supervision import _supervisor
+from agy_actors._supervision import _children, _supervisor
 from agy_actors.testing import ScriptedModel, say
 from tests.harnesses import HANGS, children, fake_harness, has_ended, kill_harness, pid_of
 from tests.supervision.helpers import long_backoff
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agy_actors import AgentRef, SupervisorRef
+    from agy_actors._supervision._children import Child
 
 PROMPTLY = 8.0
 """Seconds for what takes a fraction of one, and would take 10 if it went wrong."""
@@ -113,7 +114,7 @@ def test_the_agent_of_another_supervisor_is_not_ended(
         agent = other.create_agent(model.openai_config(), "poet")
         supervisor.create_agent(model.openai_config(), "poet")
 
-        with pytest.raises(InvalidConfig, match="is not an agent of"):
+        with pytest.raises(InvalidConfig, match="is not a child of"):
             supervisor.shutdown_agent(agent)
 
         assert agent.ask(Chat("hi")).text == "echo: hi"
@@ -305,8 +306,8 @@ def test_agents_are_ended_the_youngest_first(
     ended: list[str] = []
     forget = Supervisor._forget
 
-    def note(self: Supervisor, child: _supervisor._Child, error: Exception | None) -> None:
-        ended.append(child.spec.name)
+    def note(self: Supervisor, child: Child, error: Exception | None) -> None:
+        ended.append(child.name)
         forget(self, child, error)
 
     monkeypatch.setattr(Supervisor, "_forget", note)
@@ -348,11 +349,11 @@ def test_agents_that_are_stuck_are_abandoned_all_in_the_time_of_one(
     monkeypatch.setattr(_supervisor, "_CHILD_GRACE", 0.4)
     monkeypatch.setattr(_supervisor, "_ORDERLY", 0.1)
     actors: list[NotedActor] = []
-    monkeypatch.setattr(_supervisor, "AgentActor", note_actors(actors))
+    monkeypatch.setattr(_children, "AgentActor", note_actors(actors))
     model.when(".", say("never", gate=threading.Event()))
     release = threading.Event()
     supervisor = Supervisor.start()
-    agents = [supervisor.create_agent(model.openai_config()) for _ in range(4)]
+    agents = [supervisor.create_agent(model.openai_config(), stop_timeout=0.4) for _ in range(4)]
     turns = [agent.ask(Chat("hi"), block=False) for agent in agents]
     model.wait_for_requests(4)
     for actor in actors:

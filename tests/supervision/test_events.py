@@ -1,0 +1,201 @@
+"""Who is told of what happens, and that being told harms nobody."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agy_actors import (
+    AgentCrashed,
+    AgentEvent,
+    AgentReady,
+    AgentRestarting,
+    AgentStarted,
+    AgentStopped,
+    Chat,
+    ClearHistory,
+    DeadLetter,
+    GetStatistics,
+    HarnessDied,
+    HarnessStarted,
+    InvalidConfig,
+    ModelError,
+    RetryPolicy,
+    Send,
+    Supervisor,
+    TurnEnded,
+    TurnRetried,
+    TurnStarted,
+)
+from agy_actors.testing import ScriptedModel, http_error, say, silence
+from tests.harnesses import PATIENCE, kill_harness, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agy_actors import Event, SupervisorRef
+
+
+def kinds(events: list[Event]) -> list[type[Event]]:
+    return [type(event) for event in events]
+
+
+def test_the_life_of_an_agent_is_told_in_order(model: ScriptedModel) -> None:
+    events: list[Event] = []
+    with Supervisor.start() as supervisor:
+        supervisor.subscribe(events.append)
+        agent = supervisor.create_agent(model.openai_config(), "poet")
+        agent.ask(Chat("hi"), timeout=PATIENCE)
+        model.then(silence())
+        turn = agent.ask(Chat("again"), block=False)
+        model.wait_for_requests(2)
+        kill_harness(agent)
+        turn.get(timeout=PATIENCE)
+
+    assert kinds(events) == [
+        *[AgentStarted, HarnessStarted, AgentReady],
+        *[TurnStarted, TurnEnded],
+        TurnStarted,
+        *[kind for kind in kinds(events) if kind in (HarnessDied, AgentCrashed, TurnRetried)],
+        *[AgentRestarting, AgentStarted, HarnessStarted, AgentReady],
+        *[TurnStarted, TurnEnded],
+        AgentStopped,
+    ]
+    assert {AgentCrashed, TurnRetried} <= set(kinds(events))
+    assert all(isinstance(event, AgentEvent) and event.agent == "poet" for event in events)
+    assert [(e.turn, e.attempt) for e in events if isinstance(e, TurnStarted)] == [
+        (1, 1),
+        (2, 1),
+        (2, 2),
+    ]
+
+
+def test_a_turn_that_fails_says_how(supervisor: SupervisorRef, model: ScriptedModel) -> None:
+    events: list[Any] = []
+    agent = supervisor.create_agent(model.openai_config())
+    supervisor.subscribe(events.append)
+    model.then(http_error(400))
+
+    with pytest.raises(ModelError):
+        agent.ask(Chat("hi"), timeout=PATIENCE)
+
+    until(lambda: TurnEnded in kinds(events))
+    assert [event.error for event in events if isinstance(event, TurnEnded)] == ["ModelError"]
+
+
+def test_a_supervisor_above_is_told_of_all_below_and_not_the_other_way(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    above: list[Event] = []
+    below: list[Event] = []
+    team = supervisor.create_supervisor("team")
+    supervisor.subscribe(above.append)
+    team.subscribe(below.append)
+
+    supervisor.create_agent(model.openai_config(), "upper")
+    team.create_agent(model.openai_config(), "lower")
+
+    until(lambda: len(above) == 6 and len(below) == 3)
+    assert {
+        (event.supervisor, event.agent) for event in below if isinstance(event, AgentEvent)
+    } == {("team", "lower")}
+
+
+@pytest.mark.parametrize("mistake", [ZeroDivisionError, SystemExit, KeyboardInterrupt])
+def test_a_subscriber_that_raises_harms_nobody(
+    supervisor: SupervisorRef, model: ScriptedModel, mistake: type[BaseException]
+) -> None:
+    events: list[Event] = []
+
+    def fail(_: Event) -> None:
+        raise mistake
+
+    supervisor.subscribe(fail)
+    supervisor.subscribe(events.append)
+
+    agent = supervisor.create_agent(model.openai_config())
+
+    assert agent.ask(Chat("hi"), timeout=PATIENCE).text == "echo: hi"
+    until(lambda: TurnEnded in kinds(events))
+
+
+def test_a_slow_subscriber_delays_nobody_and_loses_only_its_own_events(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    gate = threading.Event()
+    events: list[Event] = []
+
+    def dawdle(_: Event) -> None:
+        gate.wait(PATIENCE)
+
+    slow = supervisor.subscribe(dawdle, capacity=2)
+    supervisor.subscribe(events.append)
+
+    agent = supervisor.create_agent(model.openai_config())
+    agent.ask(Chat("hi"), timeout=PATIENCE)
+
+    until(lambda: len(events) == 5)
+    assert slow.dropped == 5 - 1 - 2
+    gate.set()
+
+
+def test_who_cancels_a_subscription_is_told_no_more(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    events: list[Event] = []
+    subscription = supervisor.subscribe(events.append)
+    agent = supervisor.create_agent(model.openai_config())
+    until(lambda: len(events) == 3)
+
+    subscription.cancel()
+    agent.ask(Chat("hi"), timeout=PATIENCE)
+
+    assert len(events) == 3
+
+
+def test_dead_letters_are_seen_and_counted(supervisor: SupervisorRef, model: ScriptedModel) -> None:
+    events: list[Event] = []
+    supervisor.subscribe(events.append)
+    gate = threading.Event()
+    model.when("held", say("never", gate=gate))
+    agent = supervisor.create_agent(model.openai_config(), "poet")
+    agent.tell(Send("held"))
+    model.wait_for_requests(1)
+    agent.tell(Send("too late"))
+
+    supervisor.shutdown_agent(agent)
+
+    until(lambda: DeadLetter in kinds(events))
+    letters = [event for event in events if isinstance(event, DeadLetter)]
+    assert {letter.message for letter in letters} == {"Send"}
+    gate.set()
+
+
+@pytest.mark.parametrize(
+    ("subscribe", "match"),
+    [
+        (lambda supervisor: supervisor.subscribe(5), "a subscriber is a function"),
+        (lambda supervisor: supervisor.subscribe(print, capacity=0), "capacity is a whole"),
+    ],
+)
+def test_a_subscription_that_cannot_be_is_refused(
+    supervisor: SupervisorRef, subscribe: Callable[[Any], Any], match: str
+) -> None:
+    with pytest.raises(InvalidConfig, match=match):
+        subscribe(supervisor)
+
+
+def test_without_a_subscriber_no_event_is_made(
+    supervisor: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    monkeypatch.setattr("agy_actors._agent._answers.AnsweringActor._publish", made.append)
+
+    agent = supervisor.create_agent(model.openai_config(), retry=RetryPolicy(attempts=1))
+    agent.ask(Chat("hi"), timeout=PATIENCE)
+    agent.tell(ClearHistory())
+
+    assert agent.ask(GetStatistics()).turns == 1
+    assert made == []

@@ -1,0 +1,202 @@
+"""Agents whose thread is held up: by a tool, a hook or a handler that blocks the loop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from agy_actors import (
+    AgentDeadError,
+    AgentHung,
+    Chat,
+    DeathReason,
+    GetHistory,
+    GetStatistics,
+    RetryPolicy,
+    Supervisor,
+    TurnInterrupted,
+    watch,
+)
+from agy_actors._kernel import AsyncioActor
+from agy_actors.testing import ScriptedModel, call_tool, say
+from tests.harnesses import PATIENCE, pid_of, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+    from typing import Any
+
+    from agy_actors import Event
+
+    Tool = Callable[[], Coroutine[Any, Any, str]]
+
+HANG = 0.6
+"""Seconds: long for a loop, short for a test."""
+
+
+class Blocker:
+    """A tool that blocks the loop of its agent, as often as it is told, until it is let go."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+        self.calls = 0
+
+    @property
+    def tool(self) -> Tool:
+        async def block() -> str:
+            """Block."""
+            self.calls += 1
+            self.let_go.wait(60)
+            return "let go"
+
+        return block
+
+
+@pytest.fixture
+def blocker() -> Iterator[Blocker]:
+    blocker = Blocker()
+    yield blocker
+    blocker.let_go.set()
+
+
+def test_an_agent_whose_tool_blocks_its_thread_is_replaced_and_answers_again(
+    model: ScriptedModel, blocker: Blocker
+) -> None:
+    events: list[Event] = []
+    model.when("block", call_tool("block"))
+    with Supervisor.start(hang_timeout=HANG) as supervisor:
+        supervisor.subscribe(events.append)
+        agent = supervisor.create_agent(model.openai_config(tools=[blocker.tool]), "poet")
+        agent.ask(Chat("before"), timeout=PATIENCE)
+        hung = psutil.Process(pid_of(agent))
+        turn = agent.ask(Chat("block"), block=False)
+        waiting = agent.ask(Chat("after"), block=False)
+
+        with pytest.raises(TurnInterrupted, match="held up the agent's thread") as caught:
+            turn.get(timeout=PATIENCE)
+
+        assert [call.name for call in caught.value.tool_calls] == ["block"]
+        assert waiting.get(timeout=PATIENCE).text == "echo: after"
+        assert blocker.calls == 1
+        assert agent.ask(GetStatistics()).restarts == 1
+        assert "echo: before" in [step.content for step in agent.ask(GetHistory())]
+        assert not hung.is_running()
+        blocker.let_go.set()
+    told = [event for event in events if isinstance(event, AgentHung)]
+    assert [event.agent for event in told] == ["poet"]
+    assert told[0].seconds >= HANG
+    assert "block (test_hung.py" in told[0].where
+
+
+def test_the_agent_answers_again_within_its_hang_timeout_and_a_second(
+    model: ScriptedModel, blocker: Blocker
+) -> None:
+    model.when("block", call_tool("block"))
+    with Supervisor.start(hang_timeout=1.0) as supervisor:
+        agent = supervisor.create_agent(model.openai_config(tools=[blocker.tool]))
+        turn = agent.ask(Chat("block"), block=False)
+        until(lambda: blocker.calls == 1)
+        began = time.monotonic()
+
+        with pytest.raises(TurnInterrupted):
+            turn.get(timeout=PATIENCE)
+        agent.ask(Chat("hi"), timeout=PATIENCE)
+
+        # What is promised: the timeout and a second. The rest is for a machine that is busy.
+        assert time.monotonic() - began < 1.0 + 1.0 + 3.0
+        blocker.let_go.set()
+
+
+def test_a_turn_that_hangs_is_asked_again_where_the_caller_allows_it(
+    model: ScriptedModel, blocker: Blocker
+) -> None:
+    model.when("block", call_tool("block"), say("the second time"))
+    with Supervisor.start(hang_timeout=HANG) as supervisor:
+        agent = supervisor.create_agent(
+            model.openai_config(tools=[blocker.tool]), retry=RetryPolicy(after_tool_calls=True)
+        )
+
+        reply = agent.ask(Chat("block"), timeout=PATIENCE)
+
+        assert (reply.text, reply.attempts) == ("the second time", 2)
+        blocker.let_go.set()
+
+
+def test_others_notice_nothing_of_an_agent_that_hangs(
+    model: ScriptedModel, blocker: Blocker
+) -> None:
+    model.when("block", call_tool("block"))
+    with Supervisor.start(hang_timeout=None) as supervisor:
+        agent = supervisor.create_agent(model.openai_config(tools=[blocker.tool]), stop_timeout=0.2)
+        other = supervisor.create_agent(model.openai_config())
+        turn = agent.ask(Chat("block"), block=False)
+        until(lambda: blocker.calls == 1)
+
+        answers = [other.ask(Chat(str(n)), timeout=PATIENCE).text for n in range(5)]
+
+        assert answers == [f"echo: {n}" for n in range(5)]
+        assert not turn.done()
+        blocker.let_go.set()
+        turn.cancel()
+
+
+def test_an_agent_that_hangs_over_and_over_is_given_up(
+    model: ScriptedModel, blocker: Blocker
+) -> None:
+    model.when("block", call_tool("block"))
+    with Supervisor.start(hang_timeout=HANG, max_restarts=1) as supervisor:
+        agent = supervisor.create_agent(model.openai_config(tools=[blocker.tool]), "poet")
+        death = watch(agent)
+        turns = [agent.ask(Chat("block"), block=False) for _ in range(3)]
+
+        assert death.get(timeout=PATIENCE).reason is DeathReason.GIVEN_UP
+
+        for turn in turns[:2]:
+            with pytest.raises(TurnInterrupted):
+                turn.get(timeout=PATIENCE)
+        with pytest.raises(AgentDeadError, match=r"it failed 2 times .* hung: its thread was held"):
+            turns[2].get(timeout=PATIENCE)
+        blocker.let_go.set()
+
+
+def test_what_a_thread_does_that_was_let_go_is_no_part_of_the_agents_life(
+    model: ScriptedModel, blocker: Blocker
+) -> None:
+    model.when("block", call_tool("block"), say("too late"))
+    with Supervisor.start(hang_timeout=HANG) as supervisor:
+        agent = supervisor.create_agent(model.openai_config(tools=[blocker.tool]))
+        with pytest.raises(TurnInterrupted):
+            agent.ask(Chat("block"), timeout=PATIENCE)
+        agent.ask(Chat("hi"), timeout=PATIENCE)
+        before = agent.ask(GetStatistics())
+
+        blocker.let_go.set()
+        until(lambda: sum(t.name.startswith("AgentActor-") for t in threading.enumerate()) == 1)
+
+        assert agent.ask(GetStatistics()) == before
+        assert agent.ask(Chat("again"), timeout=PATIENCE).text == "echo: again"
+
+
+def test_a_loop_that_sleeps_or_turns_is_well_and_one_that_is_held_up_is_not() -> None:
+    gate, held = threading.Event(), threading.Event()
+
+    class Idle(AsyncioActor):
+        def on_receive(self, message: object) -> None:
+            held.set()
+            gate.wait(PATIENCE)
+
+    actor = Idle()
+    actor.begin()
+    assert [actor.beats() for _ in range(3)] == [True] * 3
+
+    actor.actor_ref.tell("hold")
+    assert held.wait(PATIENCE)
+
+    assert [actor.beats() for _ in range(3)] == [True, False, False]
+    assert "on_receive (test_hung.py" in actor.where()
+    gate.set()
+    until(actor.beats)
+    actor.actor_ref.stop()

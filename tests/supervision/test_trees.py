@@ -1,0 +1,255 @@
+"""Supervisors under supervisors, and whom each strategy restarts, on real agents."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from agy_actors import (
+    AgentDeadError,
+    AgentGivenUp,
+    AgentReady,
+    AgentRef,
+    Chat,
+    DeathReason,
+    GetActiveAgentCount,
+    GetHistory,
+    GetStatistics,
+    InvalidConfig,
+    Restart,
+    Shutdown,
+    Strategy,
+    Supervisor,
+    SupervisorEscalated,
+    watch,
+)
+from agy_actors.testing import ScriptedModel, say
+from tests.harnesses import PATIENCE, children, kill_harness, pid_of, until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agy_actors import Event, SupervisorRef
+
+GROUPS = [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
+
+
+def restarts(agents: Sequence[AgentRef]) -> list[int]:
+    return [agent.ask(GetStatistics(), timeout=PATIENCE).restarts for agent in agents]
+
+
+def answers(agents: Sequence[AgentRef], prompt: str) -> list[str]:
+    return [agent.ask(Chat(prompt), timeout=PATIENCE).text for agent in agents]
+
+
+def create_three(supervisor: SupervisorRef, model: ScriptedModel) -> list[AgentRef]:
+    return [supervisor.create_agent(model.openai_config(), name) for name in "abc"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        (Strategy.ONE_FOR_ONE, [0, 1, 0]),
+        (Strategy.ONE_FOR_ALL, [1, 1, 1]),
+        (Strategy.REST_FOR_ONE, [0, 1, 1]),
+    ],
+)
+def test_a_crash_restarts_whom_the_strategy_says_and_no_conversation_is_lost(
+    model: ScriptedModel, strategy: Strategy, expected: list[int]
+) -> None:
+    with Supervisor.start(strategy=strategy) as supervisor:
+        agents = create_three(supervisor, model)
+        answers(agents, "before")
+
+        kill_harness(agents[1])
+
+        until(lambda: restarts(agents) == expected)
+        assert answers(agents, "after") == ["echo: after"] * 3
+        for agent in agents:
+            asked = [step.content for step in agent.ask(GetHistory()) if step.content]
+            assert {"echo: before", "echo: after"} <= set(asked)
+
+
+@pytest.mark.parametrize("strategy", GROUPS)
+def test_siblings_come_back_in_the_order_of_their_start(
+    model: ScriptedModel, strategy: Strategy
+) -> None:
+    events: list[Event] = []
+    with Supervisor.start(strategy=strategy) as supervisor:
+        agents = create_three(supervisor, model)
+        supervisor.subscribe(events.append)
+
+        kill_harness(agents[0])
+
+        until(lambda: restarts(agents) == [1, 1, 1])
+        until(lambda: len([event for event in events if isinstance(event, AgentReady)]) == 3)
+    ready = [event.agent for event in events if isinstance(event, AgentReady)]
+    assert ready == ["a", "b", "c"]
+
+
+def test_a_turn_that_a_siblings_crash_cut_off_is_asked_again(model: ScriptedModel) -> None:
+    gate = threading.Event()
+    model.when("long", say("and so on", gate=gate), say("done"))
+    with Supervisor.start(strategy=Strategy.ONE_FOR_ALL) as supervisor:
+        agents = create_three(supervisor, model)
+        turn = agents[2].ask(Chat("long"), block=False)
+        model.wait_for_requests(1)
+
+        kill_harness(agents[0])
+
+        reply = turn.get(timeout=PATIENCE)
+        gate.set()
+    assert (reply.text, reply.attempts) == ("done", 2)
+
+
+def test_a_temporary_sibling_is_ended_where_the_others_are_restarted(
+    model: ScriptedModel,
+) -> None:
+    with Supervisor.start(strategy=Strategy.ONE_FOR_ALL) as supervisor:
+        first = supervisor.create_agent(model.openai_config(), "first")
+        brief = supervisor.create_agent(model.openai_config(), "brief", restart=Restart.TEMPORARY)
+
+        kill_harness(first)
+
+        assert watch(brief).get(timeout=PATIENCE).reason is DeathReason.STOPPED
+        until(lambda: restarts([first]) == [1])
+        assert supervisor.children() == {"first": first}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "siblings"), [(Strategy.ONE_FOR_ONE, [0, 0]), (Strategy.ONE_FOR_ALL, [1, 1])]
+)
+def test_restart_intensity_exceeded(
+    model: ScriptedModel, strategy: Strategy, siblings: list[int]
+) -> None:
+    gate = threading.Event()
+    model.when("held", say("never", gate=gate))
+    events: list[Event] = []
+    with Supervisor.start(strategy=strategy, max_restarts=0, within=30.0) as supervisor:
+        supervisor.subscribe(events.append)
+        agents = create_three(supervisor, model)
+        victim, others = agents[0], agents[1:]
+        deaths = [watch(victim) for _ in range(3)]
+        running = victim.ask(Chat("held"), block=False)
+        waiting = [victim.ask(Chat("waiting"), block=False) for _ in range(3)]
+        model.wait_for_requests(1)
+
+        kill_harness(victim)
+
+        said = (
+            r"agent 'a' was given up: it failed 1 times within 30 s, and 0 restarts are allowed;"
+            r" last cause: TurnInterrupted: .*its process ended"
+        )
+        for reply in [running, *waiting]:
+            with pytest.raises(AgentDeadError, match=said):
+                reply.get(timeout=PATIENCE)
+        with pytest.raises(AgentDeadError, match=said):
+            victim.ask(Chat("later"))
+        for death in deaths:
+            assert death.get(timeout=PATIENCE).reason is DeathReason.GIVEN_UP
+        until(lambda: restarts(others) == siblings)
+        assert answers(others, "hi") == ["echo: hi"] * 2
+        assert list(supervisor.children()) == ["b", "c"]
+        gate.set()
+    given_up = [event.agent for event in events if isinstance(event, AgentGivenUp)]
+    assert given_up == ["a"]
+
+
+def test_a_supervisor_under_a_supervisor_has_agents_of_its_own(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    team = supervisor.create_supervisor("team")
+    agents = [supervisor.create_agent(model.openai_config(), "poet")]
+    agents.append(team.create_agent(model.openai_config(), "poet"))
+
+    assert answers(agents, "hi") == ["echo: hi"] * 2
+    assert supervisor.supervisors() == {"team": team}
+    assert supervisor.ask(GetActiveAgentCount()) == 2
+    assert team.ask(GetActiveAgentCount()) == 1
+
+
+def test_a_supervisor_that_ends_takes_all_below_with_it(model: ScriptedModel) -> None:
+    with Supervisor.start() as supervisor:
+        team = supervisor.create_supervisor("team").create_supervisor("inner")
+        agent = team.create_agent(model.openai_config())
+        process = psutil.Process(pid_of(agent))
+
+    assert not team.is_alive()
+    assert not agent.is_alive()
+    assert not process.is_running()
+
+
+@pytest.mark.parametrize("by", ["parent", "itself"])
+def test_a_supervisor_below_is_ended_alone(
+    supervisor: SupervisorRef, model: ScriptedModel, by: str
+) -> None:
+    agent = supervisor.create_agent(model.openai_config())
+    team = supervisor.create_supervisor("team")
+    member = team.create_agent(model.openai_config())
+    death = watch(team)
+
+    if by == "parent":
+        supervisor.shutdown_agent(team)
+    else:
+        team.ask(Shutdown())
+        team.stop()
+
+    assert death.get(timeout=PATIENCE).reason is DeathReason.STOPPED
+    assert not member.is_alive()
+    assert supervisor.supervisors() == {}
+    assert len(children()) == 1
+    assert answers([agent], "hi") == ["echo: hi"]
+
+
+def test_a_child_that_fails_too_often_has_its_supervisor_restarted_with_all_it_has(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    events: list[Event] = []
+    supervisor.subscribe(events.append)
+    outside = supervisor.create_agent(model.openai_config(), "outside")
+    team = supervisor.create_supervisor("team", max_restarts=0)
+    agents = create_three(team, model)
+    answers(agents, "before")
+
+    kill_harness(agents[1])
+
+    until(lambda: restarts(agents) == [1, 1, 1])
+    assert answers(agents, "after") == ["echo: after"] * 3
+    assert restarts([outside]) == [0]
+    assert [e.supervisor for e in events if isinstance(e, SupervisorEscalated)] == ["team"]
+    kill_harness(agents[1])  # Its failures were forgotten: it is the first one again.
+    until(lambda: restarts(agents) == [2, 2, 2])
+
+
+def test_a_supervisor_that_fails_too_often_is_given_up_with_all_it_has(
+    model: ScriptedModel,
+) -> None:
+    with Supervisor.start(max_restarts=0) as supervisor:
+        outside = supervisor.create_agent(model.openai_config(), "outside")
+        team = supervisor.create_supervisor("team", max_restarts=0)
+        agents = create_three(team, model)
+        deaths = [watch(agent) for agent in agents]
+        end = watch(team)
+
+        kill_harness(agents[1])
+
+        assert end.get(timeout=PATIENCE).reason is DeathReason.GIVEN_UP
+        for death in deaths:
+            assert death.get(timeout=PATIENCE).reason is DeathReason.GIVEN_UP
+        for agent in agents:
+            with pytest.raises(AgentDeadError, match="given up: with supervisor 'team'"):
+                agent.ask(Chat("hi"))
+        assert answers([outside], "hi") == ["echo: hi"]
+        assert supervisor.supervisors() == {}
+
+
+def test_a_name_that_a_supervisor_has_is_refused_to_an_agent(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    supervisor.create_supervisor("team")
+
+    with pytest.raises(InvalidConfig, match="has a child 'team' already"):
+        supervisor.create_agent(model.openai_config(), "team")
