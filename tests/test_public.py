@@ -33,8 +33,6 @@ from agy_actors import (
 if TYPE_CHECKING:
     from google.antigravity import AgentConfig
 
-LATER = {"PoolRef", "Routing", "CreatePool"}
-"""Names that come with pools."""
 
 _LISTED = """
     Supervisor SupervisorRef AgentRef AsyncioActor ReplyFuture as_completed Restart Strategy
@@ -44,7 +42,7 @@ _LISTED = """
     CreateAgent ShutdownAgent GetChildren GetActiveAgentCount Shutdown ChatReply ChatStream
     AgentStatistics ToolInfo AgyActorsError AgentStartError AgentDeadError MailboxFull
     DeadlockError InvalidConfig ModelError QuotaExceeded TurnCancelled TurnInterrupted
-    TurnStalled TurnTimeout
+    TurnStalled TurnTimeout PoolRef Routing CreatePool
 """
 NAMES = set(_LISTED.split())
 

@@ -1,6 +1,6 @@
 """One SDK agent in one actor: messages, turns, streams, errors, and the SDK's boundary."""
 
-from agy_actors._agent._actor import AgentActor, Outcome, Reporter
+from agy_actors._agent._actor import AgentActor, Outcome, Reporter, StreamChat
 from agy_actors._agent._errors import (
     AgentDeadError,
     AgentStartError,
@@ -80,6 +80,7 @@ __all__ = [
     "RetryPolicy",
     "Send",
     "SignalIdle",
+    "StreamChat",
     "ToolInfo",
     "TurnCancelled",
     "TurnError",

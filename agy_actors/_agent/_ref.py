@@ -22,7 +22,10 @@ from agy_actors._kernel import (
 from agy_actors._kernel._callers import chain_to
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    from agy_actors._kernel import Message
 
 __all__ = ["AgentRef"]
 
@@ -56,13 +59,22 @@ class AgentRef(AsyncioActorRef):
 
         An agent that has ended shows as an `AgentDeadError` from the stream.
         """
+        return AgentRef.stream_to(self, message, lambda chat: chat)
+
+    @staticmethod
+    def stream_to(
+        ref: AsyncioActorRef,
+        message: Chat | str,
+        wrap: Callable[[StreamChat], Message[Any]],
+    ) -> ChatStream:
+        """Stream from an agent, or from what stands before several. See `stream`."""
         chat = message if isinstance(message, Chat) else Chat(message)
         caller = current_caller.get()
-        frames = () if caller is None else chain_to(self, chat, caller)
+        frames = () if caller is None else chain_to(ref, chat, caller)
         stream = ChatStream()
-        stream.future.about = (chat, self)
+        stream.future.about = (chat, ref)
         try:
-            self.actor_inbox.put(Envelope(StreamChat(chat, stream), stream.future, frames))
+            ref.actor_inbox.put(Envelope(wrap(StreamChat(chat, stream)), stream.future, frames))
         except pykka.ActorDeadError as error:
             stream.future.fail(error)
         except MailboxFull:

@@ -10,7 +10,7 @@ from agy_actors._kernel._errors import AgyActorsError, AskTimeout, DeadlockError
 from agy_actors._kernel._future import ReplyFuture, as_completed, fail, resolve
 from agy_actors._kernel._host import Host, ThreadHost, current_host, use_host
 from agy_actors._kernel._mailbox import Envelope, Mailbox
-from agy_actors._kernel._message import DEFERRED, Lane, Message
+from agy_actors._kernel._message import DEFERRED, Lane, Message, takes_turn
 from agy_actors._kernel._ref import AsyncioActorRef
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "current_host",
     "fail",
     "resolve",
+    "takes_turn",
     "use_host",
     "watch",
 ]

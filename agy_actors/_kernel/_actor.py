@@ -87,6 +87,9 @@ class AsyncioActor(pykka.Actor):
     actor_inbox: Mailbox
     """The actor's mailbox."""
 
+    actor_stopped: Lifeline  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Set when the actor stops; it knows who watches. pykka's own is a bare event."""
+
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> AsyncioActorRef:
         """Start the actor and return its ref. Arguments go to the constructor."""
@@ -102,8 +105,7 @@ class AsyncioActor(pykka.Actor):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # pykka's own is a bare event.
-        self.actor_stopped: Lifeline = Lifeline()  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.actor_stopped = Lifeline()
         self._actor_ref = AsyncioActorRef(self)
         self.actor_inbox.capacity = self.mailbox_capacity
         self.actor_inbox.owner = str(self)

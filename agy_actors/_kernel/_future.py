@@ -72,6 +72,11 @@ class ReplyFuture(pykka.Future[T]):
     def __repr__(self) -> str:
         return f"<ReplyFuture {_STATE_NAMES[self._state]}{self._what()}>"
 
+    @property
+    def message(self) -> object:
+        """The message that this is the reply to, or `None` if it is not known."""
+        return None if self.about is None else self.about[0]
+
     def done(self) -> bool:
         """Return whether the reply, an error or a cancellation is here."""
         return self._state != _PENDING

@@ -118,8 +118,9 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
             future.cancel()
             if not future.cancelled():
                 return future.get()
+            asked = getattr(message, "message", message)  # One around another goes by that.
             raise AskTimeout(
-                f"{self} did not answer {type(message).__name__} within {timeout} seconds;"
+                f"{self} did not answer {type(asked).__name__} within {timeout} seconds;"
                 " the request was abandoned"
             ) from None
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agy_actors._supervision._decisions import Restart
-    from agy_actors._supervision._ref import SupervisorRef
+    from agy_actors._supervision._ref import OwnerRef
     from agy_actors._supervision._supervisor import Supervisor
 
 __all__ = ["AgentChild", "Child", "SupervisorChild"]
@@ -58,7 +58,7 @@ class Child(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def ref(self) -> AgentRef | SupervisorRef:
+    def ref(self) -> AgentRef | OwnerRef:
         """Its ref."""
 
     @property
@@ -207,7 +207,7 @@ class SupervisorChild(Child):
         self._begun = False
 
     @property
-    def ref(self) -> SupervisorRef:
+    def ref(self) -> OwnerRef:
         return self._actor.actor_ref
 
     @property

@@ -9,13 +9,15 @@ from agy_actors._agent import AgentRef, RetryPolicy
 from agy_actors._events import Subscription
 from agy_actors._kernel import Message
 from agy_actors._supervision._decisions import Backoff, Restart, Strategy
+from agy_actors._supervision._pool_messages import CreatePool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from google.antigravity import AgentConfig
 
-    from agy_actors._supervision._ref import SupervisorRef
+    from agy_actors._supervision._pool_ref import PoolRef  # noqa: F401 (in a base, below)
+    from agy_actors._supervision._ref import OwnerRef, SupervisorRef  # noqa: F401 (as above)
 
 __all__ = [
     "Create",
@@ -23,10 +25,12 @@ __all__ = [
     "CreateSupervisor",
     "GetActiveAgentCount",
     "GetChildren",
+    "GetPools",
     "GetSupervisors",
     "Shutdown",
     "ShutdownAgent",
     "Subscribe",
+    "create_member",
 ]
 
 
@@ -58,6 +62,11 @@ class CreateAgent(Message[AgentRef]):
     """Seconds to end by itself, or to finish its turns where it is drained."""
 
 
+def create_member(pool: CreatePool, name: str) -> CreateAgent:
+    """Make the message that creates a member of a pool."""
+    return CreateAgent(pool.config, name, retry=pool.retry, idle_timeout=pool.idle_timeout)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class CreateSupervisor(Message["SupervisorRef"]):
     """Create a supervisor under this one, and be answered with its ref when it is up."""
@@ -77,14 +86,14 @@ class CreateSupervisor(Message["SupervisorRef"]):
     restart: Restart = Restart.PERMANENT
 
 
-Create = CreateAgent | CreateSupervisor
+Create = CreateAgent | CreateSupervisor | CreatePool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ShutdownAgent(Message[None]):
     """End a child, and be answered when nothing of it is left."""
 
-    agent: str | AgentRef | SupervisorRef
+    agent: str | AgentRef | OwnerRef
     """Its name or its ref."""
 
     drain: bool = False
@@ -94,6 +103,11 @@ class ShutdownAgent(Message[None]):
 @dataclasses.dataclass(frozen=True, slots=True)
 class GetChildren(Message[dict[str, AgentRef]]):
     """Ask for the agents, by name, in the order of their start."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GetPools(Message["dict[str, PoolRef]"]):
+    """Ask for the pools right below this supervisor, by name, in the order of their start."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

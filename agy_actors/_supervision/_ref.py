@@ -11,6 +11,8 @@ from agy_actors._agent import AgentRef, GetPace, PaceStatistics, RetryPolicy
 from agy_actors._kernel import AsyncioActorRef
 from agy_actors._supervision import _messages as messages
 from agy_actors._supervision._decisions import Restart, Strategy
+from agy_actors._supervision._pool_messages import CreatePool
+from agy_actors._supervision._routing import Routing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,27 +22,22 @@ if TYPE_CHECKING:
 
     from agy_actors._events import Event, Subscription
     from agy_actors._supervision._decisions import Backoff
+    from agy_actors._supervision._pool_ref import PoolRef
     from agy_actors._supervision._supervisor import Supervisor
 
-__all__ = ["SupervisorRef"]
+__all__ = ["OwnerRef", "SupervisorRef"]
 
 
-class SupervisorRef(AsyncioActorRef):
-    """A reference to a supervisor, for every thread.
+class OwnerRef(AsyncioActorRef):
+    """A reference to what owns agents: a supervisor or a pool. For every thread.
 
-    As a context manager it stops the supervisor, and with it all agents, on leaving.
+    As a context manager it stops the owner, and with it all agents, on leaving.
     """
 
     def __init__(self, actor: Supervisor) -> None:
         super().__init__(actor)
         self.name = actor.name
         self._pid = os.getpid()
-
-    def __repr__(self) -> str:
-        return f"<SupervisorRef {self.name!r}{'' if self.is_alive() else ', ended'}>"
-
-    def __str__(self) -> str:
-        return f"supervisor {self.name!r}"
 
     def __enter__(self) -> Self:
         return self
@@ -54,6 +51,56 @@ class SupervisorRef(AsyncioActorRef):
         # A forked child has a copy of the ref, and of no thread that could answer it.
         if os.getpid() == self._pid:
             self.stop()
+
+    def subscribe(
+        self, callback: Callable[[Event], object], *, capacity: int = 1000
+    ) -> Subscription:
+        """Have a function called with the events of all that happens here and below.
+
+        It is called on a thread of its own, with one event after another. It may be slow
+        or raise: that harms nobody.
+
+        Args:
+            callback: called with each `Event`.
+            capacity: how many events wait for it before some are dropped, and counted.
+
+        Returns:
+            The subscription; it ends when it is cancelled, or with the supervisor.
+        """
+        return self.ask(messages.Subscribe(callback, capacity))
+
+    def shutdown(self, *, drain: bool = False, timeout: float | None = None) -> bool:
+        """End all children and the supervisor, and wait for the end.
+
+        Args:
+            drain: let the agents' turns end first, for the `stop_timeout` of each.
+            timeout: the seconds to wait for the end, which comes in any case.
+
+        Returns:
+            `True`, or `False` if it had ended before.
+
+        Raises:
+            AskTimeout: it did not end in time.
+        """
+        if drain:
+            try:
+                self.ask(messages.Shutdown(drain=True), timeout=timeout)
+            except pykka.ActorDeadError:
+                return False
+        return self.stop(timeout=timeout) or drain
+
+
+class SupervisorRef(OwnerRef):
+    """A reference to a supervisor, for every thread.
+
+    As a context manager it stops the supervisor, and with it all agents, on leaving.
+    """
+
+    def __repr__(self) -> str:
+        return f"<SupervisorRef {self.name!r}{'' if self.is_alive() else ', ended'}>"
+
+    def __str__(self) -> str:
+        return f"supervisor {self.name!r}"
 
     def create_agent(
         self,
@@ -139,9 +186,66 @@ class SupervisorRef(AsyncioActorRef):
             timeout=timeout,
         )
 
+    def create_pool(
+        self,
+        config: AgentConfig,
+        size: int = 4,
+        name: str | None = None,
+        *,
+        routing: Routing = Routing.SHORTEST_QUEUE,
+        max_size: int | None = None,
+        shrink_after: float = 30.0,
+        capacity: int = 1000,
+        retry: RetryPolicy | None = None,
+        max_restarts: int = 5,
+        within: float = 60.0,
+        idle_timeout: float | None = None,
+        timeout: float | None = None,
+    ) -> PoolRef:
+        """Create a pool of agents that are alike, and wait until all of them are up.
+
+        Args:
+            config: the SDK's configuration of each member, passed through whole.
+            size: how many members; the least, where the pool scales.
+            name: its name under this supervisor; `None` makes one up.
+            routing: how it chooses the member for a turn.
+            max_size: how many members it may grow to while at least as many turns wait as
+                there are members; `None` does not scale.
+            shrink_after: seconds for which a member may be idle then before it is removed.
+            capacity: turns that wait before a sender gets `MailboxFull`.
+            retry: when a turn that broke is asked again.
+            max_restarts: how many restarts of a member are allowed within `within` seconds
+                before a fresh one takes its place.
+            within: the window of `max_restarts`, in seconds.
+            idle_timeout: seconds without a turn after which a member gives its process back.
+            timeout: the seconds to wait, or `None` for as long as the starts may take.
+
+        Raises:
+            InvalidConfig: it cannot be as described, or the name is taken.
+            AgentStartError: a member did not come up. Nothing of the pool is left.
+            AskTimeout: it did not come up in time, and was ended.
+            AgentDeadError: the supervisor has ended.
+        """
+        return self.ask(
+            CreatePool(
+                config,
+                size,
+                name,
+                routing,
+                max_size,
+                shrink_after,
+                capacity,
+                retry or RetryPolicy(),
+                max_restarts,
+                within,
+                idle_timeout,
+            ),
+            timeout=timeout,
+        )
+
     def shutdown_agent(
         self,
-        agent: str | AgentRef | SupervisorRef,
+        agent: str | AgentRef | OwnerRef,
         *,
         drain: bool = False,
         timeout: float | None = None,
@@ -151,7 +255,7 @@ class SupervisorRef(AsyncioActorRef):
         Ending one that has ended, by its ref, does nothing.
 
         Args:
-            agent: its name or its ref; a supervisor below this one is ended with all its own.
+            agent: its name or its ref; a supervisor or a pool is ended with all its own.
             drain: let its turns end first, those that wait too, for its `stop_timeout`.
             timeout: the seconds to wait for its end, which comes in any case.
 
@@ -164,47 +268,14 @@ class SupervisorRef(AsyncioActorRef):
         """Return the agents by name, in the order of their start."""
         return self.ask(messages.GetChildren())
 
+    def pools(self) -> dict[str, PoolRef]:
+        """Return the pools right below this one, by name."""
+        return self.ask(messages.GetPools())
+
     def supervisors(self) -> dict[str, SupervisorRef]:
         """Return the supervisors right below this one, by name."""
         return self.ask(messages.GetSupervisors())
 
-    def subscribe(
-        self, callback: Callable[[Event], object], *, capacity: int = 1000
-    ) -> Subscription:
-        """Have a function called with the events of all that happens here and below.
-
-        It is called on a thread of its own, with one event after another. It may be slow
-        or raise: that harms nobody.
-
-        Args:
-            callback: called with each `Event`.
-            capacity: how many events wait for it before some are dropped, and counted.
-
-        Returns:
-            The subscription; it ends when it is cancelled, or with the supervisor.
-        """
-        return self.ask(messages.Subscribe(callback, capacity))
-
     def pace(self) -> dict[str, PaceStatistics]:
         """Return the pace of each API key that is not free, by the key's fingerprint."""
         return self.ask(GetPace())
-
-    def shutdown(self, *, drain: bool = False, timeout: float | None = None) -> bool:
-        """End all children and the supervisor, and wait for the end.
-
-        Args:
-            drain: let the agents' turns end first, for the `stop_timeout` of each.
-            timeout: the seconds to wait for the end, which comes in any case.
-
-        Returns:
-            `True`, or `False` if it had ended before.
-
-        Raises:
-            AskTimeout: it did not end in time.
-        """
-        if drain:
-            try:
-                self.ask(messages.Shutdown(drain=True), timeout=timeout)
-            except pykka.ActorDeadError:
-                return False
-        return self.stop(timeout=timeout) or drain

@@ -65,7 +65,9 @@ from agy_actors._supervision._children import (
     given_up_error,
 )
 from agy_actors._supervision._decisions import Backoff, Family, Limits, Strategy, decide
-from agy_actors._supervision._ref import SupervisorRef
+from agy_actors._supervision._pool_messages import CreatePool
+from agy_actors._supervision._pool_ref import PoolRef
+from agy_actors._supervision._ref import OwnerRef, SupervisorRef
 from agy_actors._supervision._specs import build_spec, check_name, check_supervisor
 
 if TYPE_CHECKING:
@@ -241,9 +243,9 @@ class Supervisor(AsyncioActor):
         return f"supervisor {self.name!r}" if hasattr(self, "name") else super().__str__()
 
     @property
-    def actor_ref(self) -> SupervisorRef:
+    def actor_ref(self) -> OwnerRef:
         """The supervisor's ref."""
-        return cast("SupervisorRef", self._actor_ref)
+        return cast("OwnerRef", self._actor_ref)
 
     def dead_error(self) -> Exception:
         error = AgentDeadError(f"{self} has ended")
@@ -331,9 +333,12 @@ class Supervisor(AsyncioActor):
             "Coroutine[Any, Any, SupervisorRef]", self._create(message, self._make_supervisor)
         )
 
+    def _create_pool(self, message: CreatePool) -> Coroutine[Any, Any, PoolRef]:
+        return cast("Coroutine[Any, Any, PoolRef]", self._create(message, self._make_pool))
+
     def _create(
         self, message: messages.Create, make: Callable[..., Child]
-    ) -> Coroutine[Any, Any, AgentRef | SupervisorRef]:
+    ) -> Coroutine[Any, Any, AgentRef | OwnerRef]:
         # No coroutine function: what comes after this message finds the child there.
         creation = None if self._handling is None else self._handling.reply_to
         return self._create_for(creation, message, make)
@@ -343,7 +348,7 @@ class Supervisor(AsyncioActor):
         creation: pykka.Future[Any] | None,
         message: messages.Create,
         make: Callable[..., Child],
-    ) -> Coroutine[Any, Any, AgentRef | SupervisorRef]:
+    ) -> Coroutine[Any, Any, AgentRef | OwnerRef]:
         if message.name is not None:
             check_name(message.name)
             other = self._children.get(message.name)
@@ -363,12 +368,12 @@ class Supervisor(AsyncioActor):
         creation: pykka.Future[Any] | None,
         message: messages.Create,
         make: Callable[..., Child],
-    ) -> AgentRef | SupervisorRef:
+    ) -> AgentRef | OwnerRef:
         """Create a child as soon as nothing is left of the one that had its name."""
         await asyncio.shield(other.ended)
         return await self._create_for(creation, message, make)
 
-    async def _come_up(self, child: Child) -> AgentRef | SupervisorRef:
+    async def _come_up(self, child: Child) -> AgentRef | OwnerRef:
         try:
             await asyncio.shield(child.up)
         except asyncio.CancelledError:
@@ -422,9 +427,6 @@ class Supervisor(AsyncioActor):
             within=message.within,
             backoff=message.backoff,
         )
-        place = self._place._replace(
-            reporter=self._reporter, path=f"{self._place.path}{name}/", hub=self._hub
-        )
         actor = Supervisor(
             name=name,
             family=Family(
@@ -434,7 +436,7 @@ class Supervisor(AsyncioActor):
             ),
             backoff=message.backoff or self._backoff,
             hang_timeout=self._hang_timeout,
-            place=place,
+            place=self._below(name),
         )
         return SupervisorChild(
             actor,
@@ -442,6 +444,40 @@ class Supervisor(AsyncioActor):
             up=self._loop.create_future(),
             ended=self._loop.create_future(),
             creation=creation,
+        )
+
+    def _make_pool(
+        self, name: str, message: CreatePool, creation: pykka.Future[Any] | None
+    ) -> SupervisorChild:
+        from agy_actors._supervision._pool import Pool, check_pool  # noqa: PLC0415 (is one of us)
+
+        check_pool(message)
+        check_supervisor(
+            name=name,
+            strategy=Strategy.ONE_FOR_ONE,
+            max_restarts=message.max_restarts,
+            within=message.within,
+            backoff=None,
+        )
+        # What is wrong with its members is said before any of them starts.
+        self._spec(name, messages.create_member(message, name))
+        return SupervisorChild(
+            Pool(
+                message,
+                name=name,
+                backoff=self._backoff,
+                hang_timeout=self._hang_timeout,
+                place=self._below(name),
+            ),
+            restart=message.restart,
+            up=self._loop.create_future(),
+            ended=self._loop.create_future(),
+            creation=creation,
+        )
+
+    def _below(self, name: str) -> Place:
+        return self._place._replace(
+            reporter=self._reporter, path=f"{self._place.path}{name}/", hub=self._hub
         )
 
     def _add(self, child: Child) -> None:
@@ -460,8 +496,8 @@ class Supervisor(AsyncioActor):
         self._end_child(child, drain=message.drain)
         return self._wait_out(child.ended)
 
-    def _find(self, wanted: str | AgentRef | SupervisorRef) -> Child | None:
-        if isinstance(wanted, AgentRef | SupervisorRef):
+    def _find(self, wanted: str | AgentRef | OwnerRef) -> Child | None:
+        if isinstance(wanted, AgentRef | OwnerRef):
             for child in self._children.values():
                 if child.ref.actor_urn == wanted.actor_urn:
                     return child
@@ -485,7 +521,14 @@ class Supervisor(AsyncioActor):
         return {
             name: child.ref
             for name, child in self._children.items()
-            if isinstance(child, SupervisorChild)
+            if isinstance(child.ref, SupervisorRef)
+        }
+
+    def _get_pools(self, _: messages.GetPools) -> dict[str, PoolRef]:
+        return {
+            name: child.ref
+            for name, child in self._children.items()
+            if isinstance(child.ref, PoolRef)
         }
 
     async def _get_active_agent_count(self, message: messages.GetActiveAgentCount) -> int:
@@ -538,21 +581,25 @@ class Supervisor(AsyncioActor):
             # The loop is closed: an abandoned agent's. Or not made yet: it takes them first.
             self._loop.call_soon_threadsafe(self._take_reports)
 
+    def report_soon(self, carry_out: Callable[[], object]) -> None:
+        """Have something done on the supervisor's thread. From any thread."""
+        self.report(_Ordered(carry_out))
+
     def halt(self) -> None:
         """End all children, to start them again. For the supervisor above, on its thread."""
-        self.report(_Ordered(lambda: self._feed(decisions.Halt())))
+        self.report_soon(lambda: self._feed(decisions.Halt()))
 
     def resume(self) -> None:
         """Start all children again. For the supervisor above, on its thread."""
-        self.report(_Ordered(self._resume))
+        self.report_soon(self._resume)
 
     def end(self, *, drain: bool) -> None:
         """End for good. For the supervisor above, on its thread."""
-        self.report(_Ordered(lambda: self._end_with_all(drain=drain)))
+        self.report_soon(lambda: self._end_with_all(drain=drain))
 
     def be_given_up(self, error: Exception) -> None:
         """End for good, and all below with it. For the supervisor above, on its thread."""
-        self.report(_Ordered(lambda: self._be_given_up(error)))
+        self.report_soon(lambda: self._be_given_up(error))
 
     def _resume(self) -> None:
         self.error = None
@@ -843,8 +890,10 @@ class Supervisor(AsyncioActor):
     HANDLERS: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {
         messages.CreateAgent: _create_agent,
         messages.CreateSupervisor: _create_supervisor,
+        CreatePool: _create_pool,
         messages.ShutdownAgent: _shut_down_child,
         messages.GetChildren: _get_children,
+        messages.GetPools: _get_pools,
         messages.GetSupervisors: _get_supervisors,
         messages.GetActiveAgentCount: _get_active_agent_count,
         messages.Subscribe: _subscribe,

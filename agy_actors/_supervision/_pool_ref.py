@@ -1,0 +1,268 @@
+"""A reference to a pool of agents."""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from agy_actors._agent import AgentRef, Chat, ChatReply, ChatStream, InvalidConfig
+from agy_actors._kernel import (
+    MailboxFull,
+    Message,
+    ReplyFuture,
+    current_caller,
+    takes_turn,
+)
+from agy_actors._supervision import _pool_messages as messages
+from agy_actors._supervision._ref import OwnerRef
+from agy_actors._supervision._routing import Routing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from agy_actors._supervision._pool import Pool
+
+__all__ = ["PoolRef"]
+
+R = TypeVar("R")
+
+
+class PoolRef(OwnerRef):
+    """A reference to a pool, for every thread.
+
+    `ask`, `tell` and `stream` are those of an agent, and go to one of the members. As a
+    context manager it stops the pool, and with it the members, on leaving.
+    """
+
+    def __init__(self, actor: Pool) -> None:
+        super().__init__(actor)
+        self.routing = actor.routing
+        self._in_flight = 2 * actor.most
+
+    def __repr__(self) -> str:
+        return f"<PoolRef {self.name!r}{'' if self.is_alive() else ', ended'}>"
+
+    def __str__(self) -> str:
+        return f"pool {self.name!r}"
+
+    @overload  # type: ignore[override]
+    def ask(
+        self,
+        message: Message[R],
+        *,
+        block: Literal[True] = True,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> R: ...
+
+    @overload
+    def ask(
+        self,
+        message: Message[R],
+        *,
+        block: Literal[False],
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> ReplyFuture[R]: ...
+
+    @overload
+    def ask(
+        self,
+        message: Any,
+        *,
+        block: bool = True,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> Any: ...
+
+    def ask(  # pyright: ignore[reportIncompatibleMethodOverride] # as the kernel's
+        self,
+        message: Any,
+        *,
+        block: bool = True,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> Any:
+        """Ask one of the members. As an agent's `ask`, but for `key`.
+
+        Args:
+            message: a `Chat` or a `Send`, or a message that the pool answers itself.
+            block: wait for the reply and return it; else return its `ReplyFuture`.
+            timeout: the seconds to wait if blocking; see `AsyncioActorRef.ask`.
+            key: what the message is about: the same key goes to the same member, where
+                the routing is `CONSISTENT_HASH`, which needs one.
+
+        A pool that broadcasts answers with the list of all members' replies; `broadcast`
+        has the type for that.
+        """
+        reply = super().ask(self._job(message, key), block=block, timeout=timeout)
+        if isinstance(reply, ReplyFuture):
+            reply.about = (message, self)
+        return reply
+
+    def tell(self, message: Any, *, key: str | None = None) -> None:
+        """Have one of the members take a turn, and do not wait for anything."""
+        super().tell(self._job(message, key))
+
+    def broadcast(self, message: Message[R], *, timeout: float | None = None) -> list[R]:
+        """Ask all members, and wait for all of their replies, in the order of their places.
+
+        For a pool whose routing is `BROADCAST`.
+
+        Raises:
+            InvalidConfig: it is another.
+        """
+        if self.routing is not Routing.BROADCAST:
+            raise InvalidConfig(
+                f"{self} routes by {self.routing.value}; create it with Routing.BROADCAST"
+            )
+        replies: list[R] = super().ask(self._job(message, None), timeout=timeout)
+        return replies
+
+    def stream(self, message: Chat | str, *, key: str | None = None) -> ChatStream:
+        """Have one of the members take a turn, and read its answer as it comes.
+
+        See `AgentRef.stream`.
+        """
+        if self.routing is Routing.BROADCAST:
+            raise InvalidConfig(f"{self} broadcasts: its answers are no one stream")
+        return AgentRef.stream_to(self, message, lambda chat: self._job(chat, key))
+
+    def map(
+        self,
+        prompts: Iterable[Any],
+        *,
+        in_flight: int | None = None,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+    ) -> Iterator[ChatReply]:
+        """Ask every prompt, and yield the replies in the order of the prompts.
+
+        Prompts are taken from the iterable as there is room for them, never all at once,
+        so it may be endless. What is under way when the iteration ends is cancelled.
+
+        Args:
+            prompts: prompts, or `Chat`s.
+            in_flight: how many are under way at most; by default two for each member.
+            timeout: the seconds to wait for the next reply, each time.
+            return_exceptions: yield the error of a prompt in the place of its reply; else
+                it is raised, and ends the iteration.
+
+        Raises:
+            AskTimeout: a reply did not come in time.
+            TurnError: a turn ended without a reply.
+            AgentDeadError: the pool has ended.
+        """
+        limit = _limit(in_flight, self._in_flight)
+        return self._map(iter(prompts), limit, timeout, keep=return_exceptions)
+
+    def _map(
+        self, prompts: Iterator[Any], limit: int, timeout: float | None, *, keep: bool
+    ) -> Iterator[ChatReply]:
+        window: deque[ReplyFuture[ChatReply]] = deque()
+        try:
+            for prompt in prompts:
+                while True:
+                    try:
+                        window.append(self.ask(_chat(prompt), block=False))
+                        break
+                    except MailboxFull:  # Others use the pool, too.
+                        if not window:
+                            raise
+                    yield _reply(window.popleft(), timeout, keep=keep)
+                if len(window) >= limit:
+                    yield _reply(window.popleft(), timeout, keep=keep)
+            while window:
+                yield _reply(window.popleft(), timeout, keep=keep)
+        finally:
+            for future in window:
+                future.cancel()
+
+    def as_completed(
+        self, prompts: Iterable[Any], *, in_flight: int | None = None
+    ) -> Iterator[ReplyFuture[ChatReply]]:
+        """Ask every prompt, and yield the futures of the replies as they are done.
+
+        Prompts are taken as in `map`. `future.message` is the `Chat` that was asked.
+
+        Args:
+            prompts: prompts, or `Chat`s.
+            in_flight: how many are under way at most; by default two for each member.
+        """
+        return self._as_completed(iter(prompts), _limit(in_flight, self._in_flight))
+
+    def _as_completed(self, prompts: Iterator[Any], limit: int) -> Iterator[ReplyFuture[ChatReply]]:
+        done: queue.SimpleQueue[ReplyFuture[ChatReply]] = queue.SimpleQueue()
+        under_way: set[ReplyFuture[ChatReply]] = set()
+
+        def next_done() -> ReplyFuture[ChatReply]:
+            future = done.get()
+            under_way.discard(future)
+            return future
+
+        try:
+            for prompt in prompts:
+                while len(under_way) >= limit:
+                    yield next_done()
+                future = self.ask(_chat(prompt), block=False)
+                under_way.add(future)
+                future.add_done_callback(done.put)
+            while under_way:
+                yield next_done()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+    def resize(self, size: int, *, timeout: float | None = None) -> None:
+        """Have so many members, and wait until those that came are up.
+
+        A member that goes finishes the turn that it has; what else it would have done is
+        done by the others.
+
+        Raises:
+            InvalidConfig: a pool has at least one member.
+        """
+        super().ask(messages.Resize(size), timeout=timeout)
+
+    def members(self) -> list[AgentRef]:
+        """Return the refs of the members, in the order of their places."""
+        return super().ask(messages.GetMembers())
+
+    def statistics(self) -> messages.PoolStatistics:
+        """Return a snapshot of the pool."""
+        return super().ask(messages.GetPoolStatistics())
+
+    def _job(self, message: Any, key: str | None) -> Any:
+        if not takes_turn(message):
+            return message
+        if self.routing is Routing.CONSISTENT_HASH and not isinstance(key, str):
+            raise InvalidConfig(
+                f"{self} chooses a member by key: ask with key=, such as the conversation's name"
+            )
+        caller = current_caller.get()
+        if caller is not None and any(frame.in_turn for frame in caller.frames()):
+            return messages.NestedJob(message, key)
+        return messages.Job(message, key)
+
+
+def _chat(prompt: Any) -> Chat:
+    return prompt if isinstance(prompt, Chat) else Chat(prompt)
+
+
+def _limit(in_flight: int | None, default: int) -> int:
+    if in_flight is None:
+        return default
+    if not isinstance(in_flight, int) or in_flight < 1:
+        raise InvalidConfig(f"in_flight is a whole number from 1, got {in_flight!r}")
+    return in_flight
+
+
+def _reply(future: ReplyFuture[ChatReply], timeout: float | None, *, keep: bool) -> Any:
+    try:
+        return future.get(timeout=timeout)
+    except Exception as error:
+        if keep and future.done():
+            return error
+        future.cancel()
+        raise
