@@ -168,7 +168,7 @@ class AsyncioActor(pykka.Actor):
         self.actor_urn = ref.actor_urn
         # Never replaced once it runs, so that pykka's wider type does no harm.
         self.actor_inbox = ref.actor_inbox  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.actor_stopped = ref.actor_stopped
+        self.actor_stopped = ref.actor_stopped  # pyright: ignore[reportIncompatibleVariableOverride]
         self._actor_ref = ref
         return self
 

@@ -270,8 +270,12 @@ def test_a_failed_start_leaves_nothing_behind(
 def test_an_agent_whose_thread_does_not_start_is_a_failed_start(
     supervisor: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+    start_thread = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("AgentActor"):
+            raise RuntimeError("can't start new thread")
+        start_thread(thread)
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
