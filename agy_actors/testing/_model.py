@@ -38,20 +38,30 @@ class ScriptedModel:
         answer: the default: a reply, or a function from the prompt to the text that is
             said. Left out, it echoes the prompt: ``echo: <prompt>``.
         port: the port to listen on; 0 for a free one.
+        keep: how many requests, the last ones, are kept in `requests`; `None` for all.
+
+    Raises:
+        ValueError: `keep` is not above 0.
     """
 
     def __init__(
-        self, answer: Reply | Callable[[str], str] | None = None, *, port: int = 0
+        self,
+        answer: Reply | Callable[[str], str] | None = None,
+        *,
+        port: int = 0,
+        keep: int | None = None,
     ) -> None:
+        if keep is not None and keep < 1:
+            raise ValueError(f"at least one request is kept, got keep={keep}")
         self._script = Script(_default(answer))
-        self._record = Record()
+        self._record = Record(keep)
         director = _Director(self._script, self._record, lambda: self._server)
         self._server = LoopbackServer(make_app(director), port)
         self._started = False
 
     def __repr__(self) -> str:
         where = self.base_url if self._started else "not started"
-        return f"<ScriptedModel: {where}, {len(self.requests)} requests>"
+        return f"<ScriptedModel: {where}, {self._record.came_so_far} requests>"
 
     def __enter__(self) -> Self:
         return self.start()
@@ -144,11 +154,11 @@ class ScriptedModel:
 
     @property
     def requests(self) -> tuple[ModelRequest, ...]:
-        """The requests so far, oldest first."""
+        """The requests so far, oldest first; of very many, the last `keep`."""
         return self._record.requests
 
     def wait_for_requests(self, n: int, timeout: float = 10.0) -> tuple[ModelRequest, ...]:
-        """Wait until there were `n` requests, and return all there are.
+        """Wait until there were `n` requests, and return all that are kept.
 
         Raises:
             TimeoutError: there were fewer in `timeout` seconds; it says which.

@@ -17,17 +17,23 @@ __all__ = ["Record"]
 
 
 class Record:
-    """The record of one scripted model."""
+    """The record of one scripted model.
 
-    def __init__(self) -> None:
+    Args:
+        keep: how many requests, the last ones, are kept; `None` for all.
+    """
+
+    def __init__(self, keep: int | None = None) -> None:
         self._changed = threading.Condition()
-        self._requests: list[ModelRequest] = []
-        self._gone: deque[ModelRequest] = deque()
+        self._came = 0
+        self._requests: deque[ModelRequest] = deque(maxlen=keep)
+        self._gone: deque[ModelRequest] = deque(maxlen=keep)
         self._failures: list[BaseException] = []
 
     def came(self, request: ModelRequest) -> None:
         """Note a request."""
         with self._changed:
+            self._came += 1
             self._requests.append(request)
             self._changed.notify_all()
 
@@ -45,12 +51,19 @@ class Record:
     def reset(self) -> None:
         """Forget all but the failures."""
         with self._changed:
+            self._came = 0
             self._requests.clear()
             self._gone.clear()
 
     @property
+    def came_so_far(self) -> int:
+        """How many requests there were, those not kept included."""
+        with self._changed:
+            return self._came
+
+    @property
     def requests(self) -> tuple[ModelRequest, ...]:
-        """The requests so far, oldest first."""
+        """The requests that are kept, oldest first."""
         with self._changed:
             return tuple(self._requests)
 
@@ -61,12 +74,12 @@ class Record:
             return failures
 
     def wait_for_requests(self, n: int, timeout: float) -> tuple[ModelRequest, ...]:
-        """Wait until there were `n` requests; return all there are."""
+        """Wait until there were `n` requests; return all that are kept."""
         with self._changed:
-            if not self._changed.wait_for(lambda: len(self._requests) >= n, timeout):
+            if not self._changed.wait_for(lambda: self._came >= n, timeout):
                 prompts = [request.prompt for request in self._requests]
                 raise TimeoutError(
-                    f"{n} requests did not come in {timeout} s, but {len(prompts)}: {prompts}"
+                    f"{n} requests did not come in {timeout} s, but {self._came}: {prompts}"
                 )
             return tuple(self._requests)
 
@@ -74,6 +87,7 @@ class Record:
         """Wait until a client went away; return its request, each once, oldest first."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._gone, timeout):
-                came = len(self._requests)
-                raise TimeoutError(f"no client went away in {timeout} s; {came} requests came")
+                raise TimeoutError(
+                    f"no client went away in {timeout} s; {self._came} requests came"
+                )
             return self._gone.popleft()

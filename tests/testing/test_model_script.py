@@ -92,6 +92,21 @@ def test_reset_forgets_script_and_requests(client: Client) -> None:
     assert client.said() == "echo: hi"
 
 
+def test_of_many_requests_the_last_are_kept(protocol: ProtocolName) -> None:
+    with ScriptedModel(keep=2) as model:
+        client = Client(protocol, model)
+        for prompt in ("one", "two", "three"):
+            client.said(prompt)
+
+        assert [request.prompt for request in model.wait_for_requests(3)] == ["two", "three"]
+        assert "3 requests" in repr(model)
+
+
+def test_a_model_that_would_keep_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="got keep=0"):
+        ScriptedModel(keep=0)
+
+
 def test_a_request_is_recorded_as_it_was(client: Client) -> None:
     client.ask("one")
     client.ask("two", stream=False)
