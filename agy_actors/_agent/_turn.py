@@ -46,7 +46,7 @@ class Turn:
         self._suspicion: ModelFailure | None = None
         self._model_errors = 0
         self._empty_steps = 0
-        self._tools_running: set[tuple[str, int]] = set()
+        self._tools_running: dict[tuple[str, int], str] = {}
         self.structured_output: Any = None
 
     @property
@@ -80,9 +80,9 @@ class Turn:
         return self._empty_steps
 
     @property
-    def waits_for_tool(self) -> bool:
-        """Whether a tool is at work, whose silence is no stall."""
-        return bool(self._tools_running)
+    def tools_at_work(self) -> tuple[str, ...]:
+        """The names of the tools at work just now, whose silence is no stall."""
+        return tuple(self._tools_running.values())
 
     @property
     def suspicion(self) -> ModelFailure | None:
@@ -118,7 +118,11 @@ class Turn:
         if step.type == StepType.TOOL_CALL:
             running = step.status not in (StepStatus.DONE, StepStatus.CANCELED)
             place = (step.trajectory_id, step.step_index)
-            (self._tools_running.add if running else self._tools_running.discard)(place)
+            if running:
+                names = ", ".join(call.name for call in step.tool_calls)
+                self._tools_running[place] = names or "a tool"
+            else:
+                self._tools_running.pop(place, None)
 
     def _events(self, step: Step) -> Iterator[Text | Thought | ToolCall]:
         if step.source == StepSource.MODEL and step.target == StepTarget.USER:
@@ -146,7 +150,7 @@ class Turn:
             self._model_errors += 1
             failure = ModelFailure(None, None, shorten(text) or "an unnamed error")
         self._failure = failure
-        self._tools_running.discard((step.trajectory_id, step.step_index))
+        self._tools_running.pop((step.trajectory_id, step.step_index), None)
         # The harness asks again from the step on that failed: once it says more, what
         # that step said is void. Until then it is all that there is.
         if self._texts and not self._calls:

@@ -320,7 +320,7 @@ class TurnTakingActor(AnsweringActor):
         self, session: Session, turn: Turn, stall: float, stream: ChatStream | None
     ) -> None:
         while True:
-            async with asyncio.timeout(None if turn.waits_for_tool else stall):
+            async with asyncio.timeout(None if turn.tools_at_work else stall):
                 step = await session.next_step()
             if step is None:
                 return
@@ -404,8 +404,10 @@ class TurnTakingActor(AnsweringActor):
             return self._model_error(turn, failure)
         kind = TurnStalled if stalled else TurnTimeout
         what = "was silent for" if stalled else "did not end within"
+        tools = f" while it waited for {' and '.join(turn.tools_at_work)}"
         return kind(
-            f"a turn of {self} {what} {seconds:g} seconds and was cancelled",
+            f"a turn of {self} {what} {seconds:g} seconds and was cancelled"
+            f"{tools if turn.tools_at_work else ''}",
             text=turn.text,
             tool_calls=turn.tool_calls,
         )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from loguru import logger
 
 from agy_actors._kernel._loop import new_event_loop
+from agy_actors._kernel._workers import WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -106,6 +107,7 @@ def _run_to_end(
     loop: asyncio.AbstractEventLoop, main: Callable[[], Coroutine[Any, Any, None]]
 ) -> None:
     asyncio.set_event_loop(loop)
+    loop.set_default_executor(WORKERS)
     try:
         _run_contained(loop, loop.create_task(main()))
     finally:
@@ -114,8 +116,6 @@ def _run_to_end(
             _run_contained(loop, loop.create_task(loop.shutdown_asyncgens()))
         finally:
             asyncio.set_event_loop(None)
-            # Does not wait for the loop's worker threads, as `asyncio.run` would: a tool
-            # that never returns keeps its own thread, and not the actor's.
             loop.close()
 
 

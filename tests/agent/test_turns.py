@@ -383,6 +383,38 @@ def test_the_deadline_of_a_turn_holds_across_its_attempts(
 # Tools
 
 
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_a_tool_that_never_returns_is_named_when_the_turns_time_is_over(
+    supervisor: SupervisorRef, model: ScriptedModel, *, asynchronous: bool
+) -> None:
+    let_go = threading.Event()
+
+    async def wait_for_ever() -> str:
+        await asyncio.Event().wait()
+        return "never"
+
+    def sleep_for_ever() -> str:
+        let_go.wait()
+        return "let go"
+
+    def work() -> str:
+        return "done"
+
+    tool = wait_for_ever if asynchronous else sleep_for_ever
+    model.when("get stuck", call_tool(tool.__name__))
+    model.when(
+        lambda request: request.prompt == "work" and not request.tool_results[-1:],
+        call_tool("work"),
+    )
+    agent = supervisor.create_agent(model.openai_config(tools=[tool, work]))
+
+    with pytest.raises(TurnTimeout, match=f"within 1 seconds .* waited for {tool.__name__}$"):
+        agent.ask(Chat("get stuck", timeout=1.0), timeout=PATIENCE)
+
+    assert agent.ask(Chat("work"), timeout=PATIENCE).text == "echo: work"
+    let_go.set()
+
+
 def test_a_tool_is_called_and_its_output_comes_back(
     model: ScriptedModel, supervisor: SupervisorRef, configure: Configure
 ) -> None:
@@ -592,15 +624,22 @@ def test_empty_steps_are_counted_until_one_brings_something() -> None:
 
 
 def test_a_tool_at_work_is_waited_for_until_the_last_one_is_done() -> None:
-    running = [step(type=sdk.StepType.TOOL_CALL, step_index=index) for index in (1, 2)]
+    running = [
+        step(
+            type=sdk.StepType.TOOL_CALL,
+            step_index=index,
+            tool_calls=[sdk.ToolCall(name=f"tool-{index}", args={}, id=str(index))],
+        )
+        for index in (1, 2)
+    ]
     done = [
         step(type=sdk.StepType.TOOL_CALL, step_index=index, status=sdk.StepStatus.DONE)
         for index in (1, 2)
     ]
 
-    assert observe(*running).waits_for_tool
-    assert observe(*running, done[0]).waits_for_tool
-    assert not observe(*running, *done).waits_for_tool
+    assert observe(*running).tools_at_work == ("tool-1", "tool-2")
+    assert observe(*running, done[0]).tools_at_work == ("tool-2",)
+    assert observe(*running, *done).tools_at_work == ()
 
 
 def test_what_the_harness_says_beside_its_steps_is_no_verdict_on_a_turn_that_ends() -> None:

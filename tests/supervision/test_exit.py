@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import psutil
 import pytest
 
-from agy_actors.testing import say
+from agy_actors.testing import call_tool, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,6 +141,26 @@ def test_a_program_may_end_in_the_middle_of_turns(run: Run, model: ScriptedModel
     code, _, err = program.end()
 
     assert (code, err) == (3, "")
+    assert program.leftovers() == []
+
+
+def test_a_tool_that_never_returns_does_not_keep_the_program_from_ending(
+    run: Run, model: ScriptedModel
+) -> None:
+    model.when("hi", call_tool("sleep_for_ever"))
+    program = run("""
+        called = threading.Event()
+
+        def sleep_for_ever() -> str:
+            called.set()
+            threading.Event().wait()
+
+        with Supervisor.start() as supervisor:
+            create(supervisor, tools=[sleep_for_ever]).ask(Chat("hi"), block=False)
+            called.wait()
+    """)
+
+    assert program.end()[:2] == (0, "")
     assert program.leftovers() == []
 
 
