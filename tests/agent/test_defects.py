@@ -60,7 +60,7 @@ def answers(agent: AgentRef, *prompts: str) -> list[str]:
 
 
 @pytest.mark.parametrize("status", [400, 401, 429, 500, 503])
-def test_f1_an_error_of_the_model_is_raised_once_and_the_next_asks_get_their_answers(
+def test_f1_the_models_service_answers_with_an_error(
     model: ScriptedModel, either: AgentRef, status: int
 ) -> None:
     model.then(http_error(status, "MARK"))
@@ -119,7 +119,7 @@ def test_f3_silence_while_the_harness_waits_is_the_models_error(
 
 
 @pytest.mark.parametrize("reply", [quota_error(None), http_error(503), drop("half ")])
-def test_f3_a_model_that_recovers_within_the_timeout_gives_the_answer(
+def test_f3_the_harness_retries_by_itself(
     model: ScriptedModel, supervisor: SupervisorRef, reply: Reply
 ) -> None:
     agent = supervisor.create_agent(model.gemini_config(retry_config=RETRY_AT_ONCE))
@@ -131,9 +131,7 @@ def test_f3_a_model_that_recovers_within_the_timeout_gives_the_answer(
 # F4: a turn that never ends.
 
 
-def test_f4_a_silent_model_is_a_stall_and_the_next_ask_is_answered(
-    model: ScriptedModel, either: AgentRef
-) -> None:
+def test_f4_the_model_goes_silent(model: ScriptedModel, either: AgentRef) -> None:
     model.then(silence("half "))
 
     with pytest.raises(TurnStalled) as caught:
@@ -145,7 +143,7 @@ def test_f4_a_silent_model_is_a_stall_and_the_next_ask_is_answered(
 
 
 @pytest.mark.parametrize("reply", [drop("half "), drop(), malformed("half ")])
-def test_f4_a_broken_stream_is_an_error_and_the_next_ask_is_answered(
+def test_f4_the_connection_to_the_model_breaks(
     model: ScriptedModel, either: AgentRef, reply: Reply
 ) -> None:
     model.then(reply)
@@ -159,9 +157,7 @@ def test_f4_a_broken_stream_is_an_error_and_the_next_ask_is_answered(
 # F5: an abandoned turn that holds up the next.
 
 
-def test_f5_an_abandoned_turn_is_cancelled_at_the_model_and_the_next_starts_at_once(
-    model: ScriptedModel, either: AgentRef
-) -> None:
+def test_f5_the_asker_stops_waiting(model: ScriptedModel, either: AgentRef) -> None:
     model.then(silence("half "))
 
     with pytest.raises(AskTimeout):
@@ -176,9 +172,7 @@ def test_f5_an_abandoned_turn_is_cancelled_at_the_model_and_the_next_starts_at_o
 # F6: a dead process for good.
 
 
-def test_f6_a_turn_whose_process_is_killed_is_asked_again(
-    model: ScriptedModel, either: AgentRef
-) -> None:
+def test_f6_an_agents_process_dies(model: ScriptedModel, either: AgentRef) -> None:
     assert answers(either, "before") == ["echo: before"]
     model.then(silence("half "))
     future = either.ask(Chat("during"), block=False)
@@ -308,7 +302,7 @@ def test_f9_errors_that_the_harness_gives_up_on_are_no_empty_success(
     assert answers(agent, "a") == ["echo: a"]
 
 
-def test_f9_a_raising_tool_is_the_models_to_know_and_the_turn_goes_on(
+def test_f9_a_tool_raises(
     model: ScriptedModel, supervisor: SupervisorRef, configure: Configure
 ) -> None:
     def broken() -> str:

@@ -91,9 +91,7 @@ def gemini(model: ScriptedModel, supervisor: SupervisorRef, key: str) -> AgentRe
     return supervisor.create_agent(model.gemini_config(api_key=key))
 
 
-def test_a_refused_key_holds_back_all_of_its_agents_and_no_others(
-    supervisor: SupervisorRef, model: ScriptedModel
-) -> None:
+def test_a_keys_quota_is_used_up(supervisor: SupervisorRef, model: ScriptedModel) -> None:
     events: list[Event] = []
     supervisor.subscribe(events.append)
     first, second = (gemini(model, supervisor, "key-number-one") for _ in range(2))

@@ -89,7 +89,7 @@ def test_turns_come_in_the_order_of_the_asks(model: ScriptedModel, either: Agent
     assert [request.prompt for request in model.requests] == ["hold", "0", "1", "2", "3", "4"]
 
 
-def test_a_full_mailbox_refuses_the_sender(
+def test_too_many_turns_wait(
     model: ScriptedModel, supervisor: SupervisorRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(AgentActor, "mailbox_capacity", 2)
@@ -112,9 +112,7 @@ def test_a_full_mailbox_refuses_the_sender(
     ]
 
 
-def test_a_turn_that_takes_too_long_is_a_timeout_with_what_was_said(
-    model: ScriptedModel, either: AgentRef
-) -> None:
+def test_a_turn_takes_too_long(model: ScriptedModel, either: AgentRef) -> None:
     model.then(silence("half "))
 
     with pytest.raises(TurnTimeout, match=r"within 1\.5 seconds") as caught:
@@ -384,7 +382,7 @@ def test_the_deadline_of_a_turn_holds_across_its_attempts(
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])
-def test_a_tool_that_never_returns_is_named_when_the_turns_time_is_over(
+def test_a_tool_never_returns(
     supervisor: SupervisorRef, model: ScriptedModel, *, asynchronous: bool
 ) -> None:
     let_go = threading.Event()
@@ -458,7 +456,7 @@ def test_a_blocking_tool_delays_no_query_and_is_no_stall(
     assert future.get(timeout=PATIENCE).text == "after"
 
 
-def test_a_tool_that_asks_its_own_agent_for_a_turn_is_refused_at_once(
+def test_a_tool_asks_its_own_agent_for_a_turn(
     model: ScriptedModel, supervisor: SupervisorRef, configure: Configure
 ) -> None:
     refused: list[type[BaseException]] = []

@@ -223,7 +223,7 @@ def test_a_supervisor_whose_thread_does_not_start_leaves_no_folder(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_start_tells_its_creator_why(
+def test_an_agent_does_not_start(
     supervisor: SupervisorRef, model: ScriptedModel, tmp_path: Path
 ) -> None:
     config = model.openai_config(env=fake_harness(tmp_path, FAILS))

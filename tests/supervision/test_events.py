@@ -104,7 +104,7 @@ def test_a_supervisor_above_is_told_of_all_below_and_not_the_other_way(
 
 
 @pytest.mark.parametrize("mistake", [ZeroDivisionError, SystemExit, KeyboardInterrupt])
-def test_a_subscriber_that_raises_harms_nobody(
+def test_a_subscriber_raises(
     supervisor: SupervisorRef, model: ScriptedModel, mistake: type[BaseException]
 ) -> None:
     events: list[Event] = []
@@ -155,7 +155,9 @@ def test_who_cancels_a_subscription_is_told_no_more(
     assert len(events) == 3
 
 
-def test_dead_letters_are_seen_and_counted(supervisor: SupervisorRef, model: ScriptedModel) -> None:
+def test_a_message_is_told_to_an_agent_that_ends(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
     events: list[Event] = []
     supervisor.subscribe(events.append)
     gate = threading.Event()

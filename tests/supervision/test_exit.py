@@ -99,9 +99,7 @@ def hold_up(model: ScriptedModel) -> None:
     model.when(".", say("and so on", gate=threading.Event()))
 
 
-def test_a_program_that_forgot_its_supervisor_ends_and_leaves_nothing(
-    run: Run, model: ScriptedModel
-) -> None:
+def test_your_program_ends(run: Run, model: ScriptedModel) -> None:
     gate = threading.Event()
     model.then(say("one", gate=gate), say("two", gate=gate))
     program = run("""
@@ -189,7 +187,7 @@ def test_an_exception_ends_the_program_as_ever(run: Run, model: ScriptedModel) -
     ("number", "expected"),
     [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)],
 )
-def test_a_signal_in_the_middle_of_a_turn_ends_the_program_and_all_of_it(
+def test_your_program_gets_sigterm_or_sigint(
     run: Run, model: ScriptedModel, number: signal.Signals, expected: int, block: str
 ) -> None:
     hold_up(model)
@@ -308,7 +306,7 @@ def test_threads_of_the_program_are_not_deprived_of_their_agents(
     assert program.leftovers() == []
 
 
-def test_no_process_survives_a_kill_of_the_program(run: Run, model: ScriptedModel) -> None:
+def test_your_program_is_killed(run: Run, model: ScriptedModel) -> None:
     hold_up(model)
     program = run("""
         supervisor = Supervisor.start()
@@ -326,9 +324,7 @@ def test_no_process_survives_a_kill_of_the_program(run: Run, model: ScriptedMode
 
 
 @pytest.mark.parametrize("end", ["sys.exit(0)", "os.kill(os.getpid(), signal.SIGTERM)"])
-def test_a_forked_child_that_ends_does_not_touch_its_parents_agents(
-    run: Run, model: ScriptedModel, end: str
-) -> None:
+def test_your_program_forks(run: Run, model: ScriptedModel, end: str) -> None:
     program = run(f"""
         import warnings
 

@@ -62,9 +62,7 @@ def blocker() -> Iterator[Blocker]:
     blocker.let_go.set()
 
 
-def test_an_agent_whose_tool_blocks_its_thread_is_replaced_and_answers_again(
-    model: ScriptedModel, blocker: Blocker
-) -> None:
+def test_a_tool_blocks_its_agents_thread(model: ScriptedModel, blocker: Blocker) -> None:
     events: list[Event] = []
     model.when("block", call_tool("block"))
     with Supervisor.start(hang_timeout=HANG) as supervisor:

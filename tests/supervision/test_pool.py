@@ -271,9 +271,7 @@ def test_the_turn_of_a_member_that_crashes_is_answered_and_the_pool_keeps_its_si
 
 
 @pytest.mark.parametrize("end", ["crash", "disconnect"])
-def test_a_member_that_ends_is_replaced_and_its_work_goes_to_others(
-    supervisor: SupervisorRef, model: ScriptedModel, end: str
-) -> None:
+def test_a_member_of_a_pool_ends(supervisor: SupervisorRef, model: ScriptedModel, end: str) -> None:
     gate = held(model)
     pool = supervisor.create_pool(model.openai_config(), 2, max_restarts=0, within=1.0)
     replies = ask_held(pool, model, 4)

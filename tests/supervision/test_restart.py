@@ -72,7 +72,7 @@ def test_messages_wait_through_a_restart(supervisor: SupervisorRef, model: Scrip
     assert [reply.get().text for reply in waiting] == ["echo: two", "echo: three"]
 
 
-def test_a_turn_in_which_a_tool_was_called_is_not_asked_again(
+def test_an_agents_process_dies_after_a_tool_call(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     def pay(amount: int) -> str:
@@ -108,7 +108,7 @@ def test_peers_notice_nothing_of_a_crash(supervisor: SupervisorRef, model: Scrip
     assert peer.ask(GetStatistics()).restarts == 0
 
 
-def test_an_agent_that_fails_too_often_is_given_up(model: ScriptedModel) -> None:
+def test_an_agent_fails_again_and_again(model: ScriptedModel) -> None:
     with Supervisor.start(max_restarts=2, within=60, backoff=AT_ONCE) as supervisor:
         agent = supervisor.create_agent(model.openai_config(), "poet")
         for prompt in ("one", "two"):

@@ -59,7 +59,7 @@ def by_ref(agent: AgentRef) -> AgentRef:
 
 
 @pytest.mark.parametrize("given", [by_name, by_ref])
-def test_an_agent_is_shut_down(
+def test_an_agent_is_ended_by_its_name_or_its_ref(
     supervisor: SupervisorRef,
     model: ScriptedModel,
     given: Callable[[AgentRef], str | AgentRef],
@@ -75,9 +75,7 @@ def test_an_agent_is_shut_down(
     assert pykka.ActorRegistry.get_all() == [supervisor]
 
 
-def test_an_agent_that_was_shut_down_is_dead_at_once(
-    supervisor: SupervisorRef, model: ScriptedModel
-) -> None:
+def test_an_agent_is_shut_down(supervisor: SupervisorRef, model: ScriptedModel) -> None:
     agent = supervisor.create_agent(model.openai_config(), "poet")
 
     supervisor.ask(ShutdownAgent(agent))

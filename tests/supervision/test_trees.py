@@ -57,9 +57,7 @@ def create_three(supervisor: SupervisorRef, model: ScriptedModel) -> list[AgentR
         (Strategy.REST_FOR_ONE, [0, 1, 1]),
     ],
 )
-def test_a_crash_restarts_whom_the_strategy_says_and_no_conversation_is_lost(
-    model: ScriptedModel, strategy: Strategy, expected: list[int]
-) -> None:
+def test_a_sibling_crashes(model: ScriptedModel, strategy: Strategy, expected: list[int]) -> None:
     with Supervisor.start(strategy=strategy) as supervisor:
         agents = create_three(supervisor, model)
         answers(agents, "before")
@@ -204,7 +202,7 @@ def test_a_supervisor_below_is_ended_alone(
     assert answers([agent], "hi") == ["echo: hi"]
 
 
-def test_a_child_that_fails_too_often_has_its_supervisor_restarted_with_all_it_has(
+def test_an_agent_under_a_nested_supervisor_fails_again_and_again(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     events: list[Event] = []
