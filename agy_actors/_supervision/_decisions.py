@@ -6,7 +6,8 @@ the next events; nothing here knows threads, clocks or agents.
 
 The semantics are those of Erlang/OTP's supervisors (its "Supervisor Behaviour"), where
 they can be: refs and mailboxes outlive restarts here, and restart intensity is counted
-for each child.
+for each child. What was ended for good is waited for by whoever ended it, not by those
+that start again: they share nothing but a supervisor.
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ class Restart(enum.Enum):
     """After every failure; as `PERMANENT`, since an agent ends without one only when asked."""
 
     TEMPORARY = "temporary"
-    """Never: neither for a failure of its own, which concerns no sibling, nor with its
-    siblings: where they are restarted together, it is ended."""
+    """After no failure: neither one of its own, which concerns no sibling, nor with its
+    siblings: where they are restarted together, it is ended. An error of the model that
+    makes it begin anew is no failure of its."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,12 +159,10 @@ class Member:
 class Recovery:
     """Children that start again, one after another, in the order of their first start."""
 
-    token: int
-    """Which backoff it waits for."""
     names: tuple[str, ...]
     """Those that are not up yet."""
-    waiting: bool
-    """Whether its backoff is not over."""
+    waits_for: frozenset[int] = frozenset()
+    """The backoffs that are not over, by their tokens."""
 
 
 class Halting(enum.Enum):
@@ -223,7 +223,7 @@ class Left:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BackoffOver:
-    """The backoff of a recovery is over."""
+    """A backoff is over."""
 
     token: int
 
@@ -342,7 +342,9 @@ class _Change:
     def take(self, event: Event) -> None:
         match event:
             case Joined(name, restart):
-                self._update(members=(*self.family.members, Member(name, restart)))
+                # While the family is halted nobody is started; `Resume` will.
+                phase = Phase.DOWN if self._halted else Phase.STARTING
+                self._update(members=(*self.family.members, Member(name, restart, phase)))
             case CameUp(name):
                 self._came_up(name)
             case Failed(name, now):
@@ -370,7 +372,7 @@ class _Change:
             if not names:
                 continue
             kept.append(dataclasses.replace(recovery, names=names))
-            if not recovery.waiting and all(phase is Phase.DOWN for phase in phases):
+            if not recovery.waits_for and all(phase is Phase.DOWN for phase in phases):
                 self._set(names[0], phase=Phase.STARTING)
                 self.actions.append(Start(names[0]))
         self._update(recoveries=tuple(kept))
@@ -424,8 +426,9 @@ class _Change:
         # The failures in a row may reach further back than the window, and without end.
         kept = times[-min(len(times), max(recent, min(row, _LONGEST_ROW))) :]
         self._set(name, phase=Phase.DOWN, failures=kept)
-        self._recover(self._concerned(name))
-        token = self.family.last_token
+        token = self.family.last_token + 1
+        self._update(last_token=token)
+        self._recover(self._concerned(name), waits_for=frozenset({token}))
         self.actions.append(Wait(token, name, row))
 
     def _exceeded(self, name: str, why: str) -> None:
@@ -438,8 +441,7 @@ class _Change:
         self._remove(name)
         self.actions.append(GiveUp(name, why))
         if siblings:
-            self._recover(siblings)
-            self._backoff_over(self.family.last_token)  # They did nothing wrong.
+            self._recover(siblings)  # At once, unless one of them failed, too, and waits.
 
     def _concerned(self, name: str) -> list[str]:
         names = [member.name for member in self.family.members]
@@ -451,8 +453,11 @@ class _Change:
             case Strategy.REST_FOR_ONE:
                 return names[names.index(name) :]
 
-    def _recover(self, names: Sequence[str]) -> None:
-        """Begin a recovery of these children, all the running ones of which are recalled."""
+    def _recover(self, names: Sequence[str], waits_for: frozenset[int] = frozenset()) -> None:
+        """Begin a recovery of these children, all the running ones of which are recalled.
+
+        It takes in those under way that it concerns, with the backoffs that they wait for.
+        """
         self._recall(names)
         recovering = set(names)
         others = []
@@ -461,11 +466,11 @@ class _Change:
                 recovering.intersection(recovery.names)
             ):
                 recovering.update(recovery.names)
+                waits_for |= recovery.waits_for
             else:
                 others.append(recovery)
-        token = self.family.last_token + 1
         ordered = tuple(m.name for m in self.family.members if m.name in recovering)
-        self._update(last_token=token, recoveries=(*others, Recovery(token, ordered, waiting=True)))
+        self._update(recoveries=(*others, Recovery(ordered, waits_for)))
 
     def _recall(self, names: Sequence[str]) -> None:
         for name in reversed(names):
@@ -482,9 +487,7 @@ class _Change:
     def _backoff_over(self, token: int) -> None:
         self._update(
             recoveries=tuple(
-                dataclasses.replace(recovery, waiting=False)
-                if recovery.token == token
-                else recovery
+                dataclasses.replace(recovery, waits_for=recovery.waits_for - {token})
                 for recovery in self.family.recoveries
             )
         )
@@ -504,11 +507,8 @@ class _Change:
             return
         members = tuple(dataclasses.replace(m, failures=()) for m in self.family.members)
         names = tuple(member.name for member in members if member.phase is Phase.DOWN)
-        token = self.family.last_token + 1
-        recoveries = (Recovery(token, names, waiting=False),) if names else ()
-        self._update(
-            members=members, halt=Halting.RESUMING, last_token=token, recoveries=recoveries
-        )
+        recoveries = (Recovery(names),) if names else ()
+        self._update(members=members, halt=Halting.RESUMING, recoveries=recoveries)
 
     def _drop_from_recoveries(self, name: str) -> None:
         self._update(

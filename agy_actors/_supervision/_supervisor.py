@@ -483,6 +483,9 @@ class Supervisor(AsyncioActor):
     def _add(self, child: Child) -> None:
         self._children[child.name] = child
         self._feed(decisions.Joined(child.name, child.restart))
+        member = self._family.find(child.name)
+        if member is None or member.phase is not decisions.Phase.STARTING:
+            return  # The supervisor above has halted this one, and will have it resume.
         try:
             child.begin()
         except (OSError, RuntimeError):
@@ -705,6 +708,7 @@ class Supervisor(AsyncioActor):
             self._feed(decisions.Left(child.name))
             why = f"its backoff raised {type(error).__name__}: {error}"
             self._give_up(child, given_up_error(str(child.ref), why, child))
+            self._feed(decisions.BackoffOver(action.token))  # Its siblings wait no longer.
             return
         self._log.bind(agent=child.name).warning(
             "Agent failed ({}), restarts in {:.2f} s", type(child.error).__name__, delay

@@ -170,7 +170,7 @@ def test_a_failure_while_its_siblings_are_recalled_begins_the_recovery_anew() ->
     family, _ = after(family, Failed("b", 0.0))  # And c is recalled.
 
     family, failed = after(family, Failed("a", 1.0))
-    family, waited = after(family, Gone("c"), BackoffOver(2))
+    family, waited = after(family, Gone("c"), BackoffOver(1), BackoffOver(2))
 
     assert failed == (Wait(2, "a", 1),)  # Nobody is recalled twice.
     assert waited == (Start("a"),)
@@ -197,6 +197,42 @@ def test_a_backoff_of_an_earlier_recovery_does_not_end_the_later_one() -> None:
 
     assert early == ()
     assert due == (Start("a"),)
+
+
+def test_a_recovery_waits_for_every_backoff_of_those_in_it() -> None:
+    family = family_of("ab", strategy=Strategy.ONE_FOR_ALL)
+    family, _ = after(family, Failed("b", 0.0), Failed("a", 1.0))
+
+    family, later = after(family, BackoffOver(2))
+    _, earlier = after(family, BackoffOver(1))
+
+    assert later == ()
+    assert earlier == (Start("a"),)
+
+
+def test_giving_up_an_elder_does_not_cut_a_youngers_backoff_short() -> None:
+    family = family_of("abc", strategy=Strategy.REST_FOR_ONE, limits=Limits(max_restarts=1))
+    family, _ = after(family, Failed("a", 0.0), Gone("c"), Gone("b"), BackoffOver(1))
+    family, _ = after(family, CameUp("a"), CameUp("b"), CameUp("c"), Failed("b", 1.0))
+
+    family, given_up = after(family, Failed("a", 2.0), Gone("c"))
+    _, waited = after(family, BackoffOver(2))
+
+    assert given_up == ()
+    assert waited == (Start("b"),)
+
+
+def test_a_child_that_joins_a_halted_family_starts_when_it_resumes() -> None:
+    family = family_of("a", nested=True)
+    family, joined = after(family, Halt(), Joined("b", Restart.TEMPORARY))
+
+    family, gone = after(family, Gone("a"))
+    family, late = after(family, Joined("c", Restart.PERMANENT))
+    family, resumed = after(family, Resume())
+    _, up = after(family, CameUp("a"), CameUp("b"))
+
+    assert [joined, gone, late] == [(), (AllGone(),), ()]
+    assert [resumed, up] == [(Start("a"),), (Start("c"),)]
 
 
 def test_children_that_fail_apart_wait_apart() -> None:
@@ -422,7 +458,7 @@ def test_a_resumed_family_has_forgotten_its_failures() -> None:
     family, _ = after(family, Resume(), CameUp("a"))
     _, actions = after(family, Failed("a", 2.0))
 
-    assert actions == (Wait(3, "a", 1),)
+    assert actions == (Wait(2, "a", 1),)
 
 
 def test_a_halted_family_starts_nobody_whatever_was_under_way() -> None:
@@ -490,8 +526,10 @@ class Child:
     """Whether it failed or was recalled, and has not come up since."""
     resumed: bool = False
     """Whether it has not come up since the last `Resume`."""
-    backoff: int | None = None
-    """The wait without whose end it must not start."""
+    begun: bool = True
+    """Whether it was ever started."""
+    backoffs: set[int] = dataclasses.field(default_factory=set)
+    """The waits without whose end it must not start."""
     restarts: list[float] = dataclasses.field(default_factory=list)
     """The times of the failures that were answered with a restart."""
     row: int = 0
@@ -576,7 +614,13 @@ class Executor(RuleBasedStateMachine):
     def to_end(self, names: Iterable[str]) -> list[str]:
         """Name those that have yet to be told to end, the youngest first."""
         told = (Phase.RECALLED, Phase.DOWN)
-        return [name for name in names if self.children[name].phase not in told][::-1]
+        return [
+            name
+            for name in names
+            # A temporary one is ended although it was never started.
+            if self.children[name].phase not in told
+            or self.children[name].restart is Restart.TEMPORARY
+        ][::-1]
 
     def recover_together(self, name: str, other: str) -> bool:
         one, two = self.children[name], self.children[other]
@@ -593,6 +637,10 @@ class Executor(RuleBasedStateMachine):
         assert positions == sorted(positions, reverse=True)
         for action in actions:
             self.carry_out(action)
+        for name, child in self.children.items():
+            for other in self.children:
+                if self.recover_together(name, other):
+                    child.backoffs |= self.children[other].backoffs
         return actions
 
     def carry_out(self, action: Action) -> None:
@@ -600,7 +648,7 @@ class Executor(RuleBasedStateMachine):
             case Start(name):
                 assert not self.children[name].runs
                 assert name == self.renewing or self.may_start(name)
-                self.children[name].phase = Phase.STARTING
+                self.children[name].phase, self.children[name].begun = Phase.STARTING, True
             case Recall(name):
                 child = self.children[name]
                 assert child.phase in (Phase.STARTING, Phase.UP)
@@ -609,18 +657,18 @@ class Executor(RuleBasedStateMachine):
                 child.due = True
             case End(name):
                 child = self.children.pop(name)
-                assert child.runs
+                assert child.runs or not child.begun
                 assert child.restart is Restart.TEMPORARY
-                self.leaving.add(name)
+                if child.runs:
+                    self.leaving.add(name)
             case Wait(token, name):
                 assert not self.halted
                 assert token not in self.waits
                 self.waits.add(token)
                 self.children[name].restarts.append(self.now)
-                self.hold_back(name, token)
+                self.children[name].backoffs.add(token)
             case GiveUp(name):
-                if self.children[name].due and self.concerned(name):
-                    self.hold_back(name, None)
+                self.inherit_backoffs(name)
                 assert not self.children.pop(name).runs
             case Escalate(_):
                 assert self.family.nested
@@ -635,11 +683,10 @@ class Executor(RuleBasedStateMachine):
                 assert not any(child.due for child in self.children.values())
                 self.resuming = False
 
-    def hold_back(self, name: str, token: int | None) -> None:
-        """Have a child, and those it recovers with, wait for this backoff and no other."""
-        for other, child in self.children.items():
-            if other == name or self.recover_together(name, other):
-                child.backoff = token
+    def inherit_backoffs(self, name: str) -> None:
+        """Have those that a child would have recovered with wait as it would have."""
+        for other in self.concerned(name) if self.children[name].due else ():
+            self.children[other].backoffs |= self.children[name].backoffs
 
     def may_start(self, name: str) -> bool:
         child = self.children[name]
@@ -647,8 +694,8 @@ class Executor(RuleBasedStateMachine):
         return (
             child.due
             and not self.halted
-            and child.restart is not Restart.TEMPORARY
-            and child.backoff not in self.waits
+            and (child.restart is not Restart.TEMPORARY or not child.begun)
+            and not child.backoffs & self.waits
             and together[0] == name
             and not any(self.children[other].runs for other in together)
         )
@@ -656,16 +703,18 @@ class Executor(RuleBasedStateMachine):
     def be_halted(self) -> None:
         self.halted, self.told_gone, self.resuming = True, False, False
         for child in self.children.values():
-            child.due, child.backoff = True, None
+            child.due, child.backoffs = True, set()
 
     # What happens.
 
-    @precondition(lambda self: not self.halted)
     @rule(name=st.sampled_from("abcdef"), restart=st.sampled_from(Restart))
     def join(self, name: str, restart: Restart) -> None:
         if name in self.children or name in self.leaving:
             return
-        self.children[name] = Child(restart)
+        if self.halted:
+            self.children[name] = Child(restart, Phase.DOWN, due=True, begun=False)
+        else:
+            self.children[name] = Child(restart)
 
         assert self.report(Joined(name, restart)) == ()
 
@@ -674,7 +723,7 @@ class Executor(RuleBasedStateMachine):
     def come_up(self, name: str) -> None:
         child = self.children[name]
         if child.phase is Phase.STARTING:
-            child.phase, child.due, child.resumed, child.backoff = Phase.UP, False, False, None
+            child.phase, child.due, child.resumed, child.backoffs = Phase.UP, False, False, set()
 
         actions = self.report(CameUp(name))
 
@@ -781,8 +830,8 @@ class Executor(RuleBasedStateMachine):
     @precondition(lambda self: self.family.nested)
     @rule()
     def halt(self) -> None:
-        expected = self.to_end(self.children)
         again = self.halted
+        expected = [] if again else self.to_end(self.children)
         if not again:
             self.be_halted()
 
