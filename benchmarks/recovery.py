@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import signal
-import statistics
 import threading
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -34,6 +33,7 @@ from agy_actors import (
     TurnError,
 )
 from agy_actors.testing import Reply, ScriptedModel, http_error, quota_error, say
+from benchmarks._soak import Failures, print_times
 
 if TYPE_CHECKING:
     from agy_actors import AgentRef
@@ -43,23 +43,6 @@ app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=F
 _STATUSES = (401, 429, 500, 503)
 _TURN_TIMEOUT = 5.0  # Below the harness's own patience: it retries 429 and 503 for minutes.
 _LATE = 10.0  # Beyond the turn's timeout, as much as a turn may take to be cancelled.
-
-
-class Failures:
-    """What went wrong, counted by kind, told once each."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def add(self, what: str) -> None:
-        """Note a failure."""
-        self.count += 1
-        print(f"  FAILED: {what}")
-
-    def finish(self) -> None:
-        """End the program: with 1 if anything failed."""
-        print(f"{self.count} failures")
-        raise typer.Exit(1 if self.count else 0)
 
 
 @app.command()
@@ -163,7 +146,7 @@ def kills(repetitions: Annotated[int, typer.Option(min=1)] = 100) -> None:
             _check_memory(ref, model, failures)
             supervisor.shutdown_agent(ref)
     print(f"{repetitions} kills; the sixth turn ended as {sixths}")
-    _print_times("from the kill to the seventh answer", recoveries)
+    print_times("from the kill to the seventh answer", recoveries)
     failures.finish()
 
 
@@ -198,7 +181,7 @@ def queries(asks: Annotated[int, typer.Option(min=1)] = 1000) -> None:
             if ref.ask(IsIdle()):
                 failures.add("idle during a turn")
             times.append(time.perf_counter() - started)
-        _print_times(f"IsIdle, {asks} times during a turn", times)
+        print_times(f"IsIdle, {asks} times during a turn", times)
         if not ref.ask(Cancel()):
             failures.add("no turn to cancel")
         started = time.perf_counter()
@@ -211,12 +194,6 @@ def queries(asks: Annotated[int, typer.Option(min=1)] = 1000) -> None:
         _expect(ref, "next", failures)
         print(f"the next turn took {(time.perf_counter() - started) * 1e3:.1f} ms")
     failures.finish()
-
-
-def _print_times(what: str, times: list[float]) -> None:
-    ordered = sorted(times)
-    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    print(f"{what}: median {statistics.median(times) * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,39 @@
+"""What the soak runs share: failures are counted and told, times are summed up."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Failures", "print_times"]
+
+
+class Failures:
+    """What went wrong, counted, told once each."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, what: str) -> None:
+        """Note a failure."""
+        self.count += 1
+        print(f"  FAILED: {what}")
+
+    def finish(self) -> NoReturn:
+        """End the program: with 1 if anything failed."""
+        print(f"{self.count} failures")
+        raise typer.Exit(1 if self.count else 0)
+
+
+def print_times(what: str, times: Sequence[float]) -> tuple[float, float]:
+    """Print the median and the 99th percentile of times in seconds, and return them."""
+    ordered = sorted(times)
+    median = statistics.median(ordered)
+    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    print(f"{what}: median {median * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms")
+    return median, p99

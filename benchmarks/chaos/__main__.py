@@ -1,0 +1,146 @@
+"""The chaos soak: is anything lost, crossed, late or leaked, whatever breaks?
+
+    python -m benchmarks.chaos --minutes 10 --agents 24 --seed 1
+
+Threads ask supervised agents and pools, on the real harness and a scripted model, while
+faults are drawn from the seed: HTTP errors, dropped, silent and malformed streams, slow
+models, processes killed and frozen, tools that raise, block and never return, callers that
+time out and leave, pools resized, agents shut down in mid-turn. Each prompt carries a
+nonce, which its answer must echo. The report ends with what must not have happened; the
+exit code is 1 if anything did.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import random
+import tempfile
+import threading
+import time
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from agy_actors import Chat, Supervisor
+from agy_actors.testing import ScriptedModel
+from benchmarks._soak import Failures
+from benchmarks.chaos._callers import Caller, Mapper
+from benchmarks.chaos._leaks import Inventory
+from benchmarks.chaos._ledger import judge
+from benchmarks.chaos._model import chaotic_model
+from benchmarks.chaos._report import print_report
+from benchmarks.chaos._saboteur import Gardener, Saboteur
+from benchmarks.chaos._tools import LET_GO
+from benchmarks.chaos._watch import Watch
+from benchmarks.chaos._world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from benchmarks.chaos._callers import Worker
+
+_STUCK = 180.0
+"""Seconds after the end within which every caller must be back; a little more than the
+longest that any ask may take."""
+
+_POOL_CALLERS = 6
+_SPARE_EVENTS = 1_000_000
+
+
+class Settings(NamedTuple):
+    """What a soak is like."""
+
+    seconds: float
+    agents: int
+    seed: int
+    pause: float
+    trouble: float
+
+    def chance(self, who: object) -> random.Random:
+        """Return a source of chance that is somebody's own."""
+        return random.Random(f"{self.seed}-{who}")  # noqa: S311 (no secret)
+
+
+def main(
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long it goes on.")] = 1.0,
+    agents: Annotated[int, typer.Option(min=8, help="How many agents, those of pools too.")] = 24,
+    seed: Annotated[int, typer.Option(help="What everything is drawn from.")] = 1,
+    pause: Annotated[float, typer.Option(min=0.01, help="A caller's mean pause.")] = 2.0,
+    trouble: Annotated[float, typer.Option(min=0.01, help="Seconds between two deeds.")] = 1.0,
+) -> None:
+    """Put agents and pools to the test, and report."""
+    failures = Failures()
+    with tempfile.TemporaryDirectory(prefix="chaos_") as folder:
+        tempfile.tempdir = folder
+        _warm_up()
+        inventory = Inventory()
+        before = inventory.megabytes
+        _run(Settings(minutes * 60, agents, seed, pause, trouble), failures)
+        for leak in inventory.leaks():
+            failures.add(leak)
+        print(f"memory: {before:.0f} MB before, {inventory.megabytes:.0f} MB after")
+        tempfile.tempdir = None
+    failures.finish()
+
+
+def _warm_up() -> None:
+    """Make once what is made once."""
+    with ScriptedModel() as model, Supervisor.start() as supervisor:
+        supervisor.create_agent(model.openai_config()).ask(Chat("hi"))
+
+
+def _run(settings: Settings, failures: Failures) -> None:
+    over = threading.Event()
+    watch = Watch()
+    with chaotic_model() as model:
+        world = World(model, settings.agents)
+        subscription = world.root.subscribe(watch.note, capacity=_SPARE_EVENTS)
+        world.open()
+        workers = [*_callers(world, settings, over), *_others(world, watch, settings, over)]
+        started = time.perf_counter()
+        for worker in workers:
+            worker.start()
+        over.wait(settings.seconds)
+        over.set()
+        _join(workers, failures)
+        ended = time.perf_counter()
+        world.close()
+        stopped = time.perf_counter()
+        LET_GO.set()
+    print(
+        f"seed {settings.seed}, {settings.agents} agents, {ended - started:.0f} s; the end took"
+        f" {stopped - ended:.1f} s; {subscription.dropped} events dropped"
+    )
+    asks = [ask for worker in workers for ask in worker.asks]
+    verdicts = judge(asks)
+    print_report(workers, asks, verdicts, watch)
+    for wrong in (*verdicts.wrong, *(wrong for worker in workers for wrong in worker.wrong)):
+        failures.add(wrong)
+
+
+def _callers(world: World, settings: Settings, over: threading.Event) -> Iterator[Worker]:
+    homes = [*world.agents, *world.agents[: len(world.agents) // 2]]
+    homes += [pool for pool in world.pools for _ in range(_POOL_CALLERS)]
+    for number, home in enumerate(homes):
+        yield Caller(number, home, settings.chance(number), over, settings.pause)
+    yield Mapper(len(homes), world.pools[0], settings.chance(len(homes)), over)
+
+
+def _others(
+    world: World, watch: Watch, settings: Settings, over: threading.Event
+) -> Iterator[Worker]:
+    yield Saboteur(world, watch, settings.chance("saboteur"), over, settings.trouble)
+    yield Gardener(world, settings.chance("gardener"), over)
+
+
+def _join(workers: Sequence[Worker], failures: Failures) -> None:
+    deadline = time.monotonic() + _STUCK
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+        if worker.is_alive():
+            failures.add(f"{worker.name} did not come back")
+            faulthandler.dump_traceback(all_threads=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,88 @@
+"""What the supervisors tell of their agents: which processes they have, and how they recover."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+
+from agy_actors import (
+    AgentCrashed,
+    AgentEvent,
+    AgentGivenUp,
+    AgentHung,
+    AgentReady,
+    AgentStopped,
+    Event,
+    HarnessDied,
+    HarnessStarted,
+)
+
+__all__ = ["Watch"]
+
+_Key = tuple[str, str]
+"""An agent's supervisor and its own name."""
+
+
+class Watch:
+    """Subscribes to the root, and keeps what the report needs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pids: dict[_Key, int] = {}
+        self._kills: dict[_Key, float] = {}
+        self._crashes: dict[_Key, float] = {}
+        self._hangs: dict[_Key, float] = {}
+        self.counts: Counter[str] = Counter()
+        self.after_kill: list[float] = []
+        """Seconds from a SIGKILL until the agent was ready again."""
+        self.after_crash: list[float] = []
+        self.after_hang: list[float] = []
+        """Seconds from the moment that an agent was found to hang."""
+        self.hung: list[tuple[float, float]] = []
+        """From when to when, on the monotonic clock, some agent hung."""
+
+    def harnesses(self) -> list[tuple[_Key, int]]:
+        """Return the processes that agents have just now."""
+        with self._lock:
+            return sorted(self._pids.items())
+
+    def killed(self, agent: _Key) -> None:
+        """Note that an agent's process was killed."""
+        with self._lock:
+            self._kills[agent] = time.time()
+
+    def note(self, event: Event) -> None:
+        """Take an event. For the subscription."""
+        with self._lock:
+            self.counts[type(event).__name__] += 1
+            if isinstance(event, AgentEvent):
+                self._note(event, (event.supervisor, event.agent))
+
+    def _note(self, event: AgentEvent, agent: _Key) -> None:
+        match event:
+            case HarnessStarted() if event.pid is not None:
+                self._pids[agent] = event.pid
+            case HarnessDied():
+                self._pids.pop(agent, None)
+            case AgentCrashed():
+                self._crashes[agent] = event.at
+            case AgentHung():
+                self._hangs[agent] = event.at
+                now = time.monotonic()
+                self.hung.append((now - event.seconds, now))
+            case AgentReady():
+                self._recovered(event.at, agent)
+            case AgentStopped() | AgentGivenUp():
+                for memory in (self._pids, self._kills, self._crashes, self._hangs):
+                    memory.pop(agent, None)
+
+    def _recovered(self, at: float, agent: _Key) -> None:
+        for since, times in (
+            (self._kills, self.after_kill),
+            (self._crashes, self.after_crash),
+            (self._hangs, self.after_hang),
+        ):
+            begun = since.pop(agent, None)
+            if begun is not None:
+                times.append(at - begun)
