@@ -65,8 +65,8 @@ def main(
     minutes: Annotated[float, typer.Option(min=0.1, help="How long it goes on.")] = 1.0,
     agents: Annotated[int, typer.Option(min=8, help="How many agents, those of pools too.")] = 24,
     seed: Annotated[int, typer.Option(help="What everything is drawn from.")] = 1,
-    pause: Annotated[float, typer.Option(min=0.01, help="A caller's mean pause.")] = 2.0,
-    trouble: Annotated[float, typer.Option(min=0.01, help="Seconds between two deeds.")] = 1.0,
+    pause: Annotated[float, typer.Option(min=0.01, help="A caller's mean pause.")] = 4.0,
+    trouble: Annotated[float, typer.Option(min=0.01, help="Seconds between two deeds.")] = 1.5,
 ) -> None:
     """Put agents and pools to the test, and report."""
     failures = Failures()
