@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import psutil
+from google.antigravity.connections.local import local_connection
 
 from agy_actors import GetStatistics
 
@@ -37,6 +38,14 @@ def fake_harness(folder: Path, script: str) -> dict[str, str]:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return {"ANTIGRAVITY_HARNESS_PATH": str(path)}
+
+
+def patient_harness(folder: Path) -> tuple[dict[str, str], Callable[[], None]]:
+    """Make a `localharness` that starts when it is told to: its `env`, and what tells it."""
+    go = folder / "go"
+    real = local_connection._get_default_binary_path(None)
+    script = f"while [ ! -e {go} ]; do sleep 0.02; done; exec {real}"
+    return fake_harness(folder, script), go.touch
 
 
 def pid_of(agent: AgentRef) -> int:

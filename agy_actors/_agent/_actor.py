@@ -74,6 +74,7 @@ class AgentActor(TurnTakingActor):
         self._doze_timer: asyncio.TimerHandle | None = None
         self._crashing: asyncio.Task[None] | None = None
         self._starting: Session | None = None
+        self._recalled = False
 
     # What the kernel asks.
 
@@ -85,6 +86,8 @@ class AgentActor(TurnTakingActor):
         if self.spec.hub.active:
             self._publish(AgentStarted, restarts=self.life.restarts)
         self._opening = self._loop.create_task(self._open(), context=self._context)
+        if self._recalled:  # Before there was a loop to be told on.
+            self._be_recalled()
 
     async def on_stop(self) -> None:  # type: ignore[override] # pykka: or async
         await self._close()
@@ -247,11 +250,13 @@ class AgentActor(TurnTakingActor):
 
     def recall(self) -> None:
         """End this incarnation, to be followed by another. Callable from any thread."""
-        with contextlib.suppress(RuntimeError):  # The loop is closed: it has ended.
-            self._loop.call_soon_threadsafe(
-                self._crash,
-                TurnInterrupted(f"{self} was restarted together with its siblings"),
-            )
+        self._recalled = True
+        with contextlib.suppress(RuntimeError, AttributeError):
+            # The loop is closed: it has ended. Or there is none yet: its start will see to it.
+            self._loop.call_soon_threadsafe(self._be_recalled)
+
+    def _be_recalled(self) -> None:
+        self._crash(TurnInterrupted(f"{self} was restarted together with its siblings"))
 
     def forsake(self) -> None:
         """Leave ref and mailbox to a successor: this incarnation's loop hangs.

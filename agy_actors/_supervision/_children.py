@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agy_actors._supervision._decisions import Restart
+    from agy_actors._supervision._parent import ParentActor
     from agy_actors._supervision._ref import OwnerRef
-    from agy_actors._supervision._supervisor import Supervisor
 
 __all__ = ["AgentChild", "Child", "SupervisorChild"]
 
@@ -54,7 +54,8 @@ class Child(abc.ABC):
     """What its creator waits for; `None` if nobody does."""
     running: bool = dataclasses.field(default=False, init=False)
     """Whether an incarnation of it runs."""
-    ending: asyncio.Task[None] | None = dataclasses.field(default=None, init=False)
+    ending: bool = dataclasses.field(default=False, init=False)
+    """Whether it was told to end for good."""
 
     @property
     @abc.abstractmethod
@@ -63,7 +64,7 @@ class Child(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def actor(self) -> AgentActor | Supervisor:
+    def actor(self) -> AgentActor | ParentActor:
         """Its incarnation, running or ended."""
 
     @property
@@ -201,7 +202,7 @@ class SupervisorChild(Child):
     starts them again, each behind its ref.
     """
 
-    def __init__(self, actor: Supervisor, **fields: Any) -> None:
+    def __init__(self, actor: ParentActor, **fields: Any) -> None:
         super().__init__(name=actor.name, **fields)
         self._actor = actor
         self._begun = False
@@ -211,7 +212,7 @@ class SupervisorChild(Child):
         return self._actor.actor_ref
 
     @property
-    def actor(self) -> Supervisor:
+    def actor(self) -> ParentActor:
         return self._actor
 
     def begin(self) -> None:

@@ -6,8 +6,8 @@ the next events; nothing here knows threads, clocks or agents.
 
 The semantics are those of Erlang/OTP's supervisors (its "Supervisor Behaviour"), where
 they can be: refs and mailboxes outlive restarts here, and restart intensity is counted
-for each child. What was ended for good is waited for by whoever ended it, not by those
-that start again: they share nothing but a supervisor.
+for each child. Neither siblings that start again nor `AllGone` wait for a child that ends
+for good: it shares nothing with them, and nobody gets its name before its end.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class Restart(enum.Enum):
 
     TEMPORARY = "temporary"
     """After no failure: neither one of its own, which concerns no sibling, nor with its
-    siblings: where they are restarted together, it is ended. An error of the model that
-    makes it begin anew is no failure of its."""
+    siblings: where they are restarted together, it is ended. An error of the model is no
+    failure: like any child, it is renewed after one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ class Phase(enum.Enum):
     """It was told to end, in order to start again."""
 
     DOWN = "down"
-    """Nothing of it runs; it is to start again."""
+    """Nothing of it runs; it is to start, mostly again."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -153,16 +153,8 @@ class Member:
     phase: Phase = Phase.STARTING
     failures: tuple[float, ...] = ()
     """The times of the failures that count, oldest first."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Recovery:
-    """Children that start again, one after another, in the order of their first start."""
-
-    names: tuple[str, ...]
-    """Those that are not up yet."""
-    waits_for: frozenset[int] = frozenset()
-    """The backoffs that are not over, by their tokens."""
+    backoff: int | None = None
+    """The token of the backoff that it waits for, and with it all that recover together."""
 
 
 class Halting(enum.Enum):
@@ -179,7 +171,7 @@ class Halting(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Joined:
-    """A child is being started for the first time."""
+    """There is a new child. Whoever reports it starts it; if halted, `Start` will say when."""
 
     name: str
     restart: Restart
@@ -246,7 +238,7 @@ Event = Joined | CameUp | Failed | Renewed | Gone | Left | BackoffOver | Halt | 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Start:
-    """Start a child again, behind its ref."""
+    """Start a child, mostly again, behind its ref."""
 
     name: str
 
@@ -315,7 +307,9 @@ class Family:
     """Whether there is a supervisor above, to whom failures escalate."""
     members: tuple[Member, ...] = ()
     """In the order of their first start."""
-    recoveries: tuple[Recovery, ...] = ()
+    recoveries: tuple[tuple[str, ...], ...] = ()
+    """Children that start again together, one after another, in the order of their first
+    start: the names of those that are not up yet."""
     halt: Halting = Halting.NO
     last_token: int = 0
 
@@ -342,7 +336,6 @@ class _Change:
     def take(self, event: Event) -> None:
         match event:
             case Joined(name, restart):
-                # While the family is halted nobody is started; `Resume` will.
                 phase = Phase.DOWN if self._halted else Phase.STARTING
                 self._update(members=(*self.family.members, Member(name, restart, phase)))
             case CameUp(name):
@@ -364,17 +357,15 @@ class _Change:
 
     def proceed(self) -> None:
         """Start whom nothing holds back any more."""
-        kept: list[Recovery] = []
+        kept: list[tuple[str, ...]] = []
         for recovery in self.family.recoveries:
-            members = [self.family.find(name) for name in recovery.names]
-            phases = [member.phase for member in members if member is not None]
-            names = tuple(member.name for member in members if member is not None)
-            if not names:
+            members = [member for member in self.family.members if member.name in recovery]
+            if not members:
                 continue
-            kept.append(dataclasses.replace(recovery, names=names))
-            if not recovery.waits_for and all(phase is Phase.DOWN for phase in phases):
-                self._set(names[0], phase=Phase.STARTING)
-                self.actions.append(Start(names[0]))
+            kept.append(tuple(member.name for member in members))
+            if all(member.phase is Phase.DOWN and member.backoff is None for member in members):
+                self._set(members[0].name, phase=Phase.STARTING)
+                self.actions.append(Start(members[0].name))
         self._update(recoveries=tuple(kept))
         halt = self.family.halt
         if halt is Halting.HALTING and all(m.phase is Phase.DOWN for m in self.family.members):
@@ -425,10 +416,10 @@ class _Change:
         row = _in_a_row(times, self.family.reset_after)
         # The failures in a row may reach further back than the window, and without end.
         kept = times[-min(len(times), max(recent, min(row, _LONGEST_ROW))) :]
-        self._set(name, phase=Phase.DOWN, failures=kept)
         token = self.family.last_token + 1
         self._update(last_token=token)
-        self._recover(self._concerned(name), waits_for=frozenset({token}))
+        self._set(name, phase=Phase.DOWN, failures=kept, backoff=token)
+        self._recover(self._concerned(name))
         self.actions.append(Wait(token, name, row))
 
     def _exceeded(self, name: str, why: str) -> None:
@@ -441,7 +432,7 @@ class _Change:
         self._remove(name)
         self.actions.append(GiveUp(name, why))
         if siblings:
-            self._recover(siblings)  # At once, unless one of them failed, too, and waits.
+            self._recover(siblings)  # They did nothing wrong: no backoff of theirs begins.
 
     def _concerned(self, name: str) -> list[str]:
         names = [member.name for member in self.family.members]
@@ -453,44 +444,40 @@ class _Change:
             case Strategy.REST_FOR_ONE:
                 return names[names.index(name) :]
 
-    def _recover(self, names: Sequence[str], waits_for: frozenset[int] = frozenset()) -> None:
+    def _recover(self, names: Sequence[str]) -> None:
         """Begin a recovery of these children, all the running ones of which are recalled.
 
-        It takes in those under way that it concerns, with the backoffs that they wait for.
+        It takes in those under way that it concerns, whose backoffs go on.
         """
         self._recall(names)
         recovering = set(names)
         others = []
         for recovery in self.family.recoveries:
             if self.family.strategy is not Strategy.ONE_FOR_ONE or (
-                recovering.intersection(recovery.names)
+                recovering.intersection(recovery)
             ):
-                recovering.update(recovery.names)
-                waits_for |= recovery.waits_for
+                recovering.update(recovery)
             else:
                 others.append(recovery)
         ordered = tuple(m.name for m in self.family.members if m.name in recovering)
-        self._update(recoveries=(*others, Recovery(ordered, waits_for)))
+        self._update(recoveries=(*others, ordered))
 
     def _recall(self, names: Sequence[str]) -> None:
         for name in reversed(names):
             member = self.family.find(name)
-            if member is None:
+            if member is None or member.phase not in (Phase.STARTING, Phase.UP):
                 continue
             if member.restart is Restart.TEMPORARY:
                 self._remove(name)
                 self.actions.append(End(name))
-            elif member.phase in (Phase.STARTING, Phase.UP):
+            else:
                 self._set(name, phase=Phase.RECALLED)
                 self.actions.append(Recall(name))
 
     def _backoff_over(self, token: int) -> None:
-        self._update(
-            recoveries=tuple(
-                dataclasses.replace(recovery, waits_for=recovery.waits_for - {token})
-                for recovery in self.family.recoveries
-            )
-        )
+        for member in self.family.members:
+            if member.backoff == token:
+                self._set(member.name, backoff=None)
 
     @property
     def _halted(self) -> bool:
@@ -505,16 +492,17 @@ class _Change:
     def _resume(self) -> None:
         if self.family.halt is not Halting.HALTED:
             return
-        members = tuple(dataclasses.replace(m, failures=()) for m in self.family.members)
-        names = tuple(member.name for member in members if member.phase is Phase.DOWN)
-        recoveries = (Recovery(names),) if names else ()
-        self._update(members=members, halt=Halting.RESUMING, recoveries=recoveries)
+        members = tuple(
+            dataclasses.replace(m, failures=(), backoff=None) for m in self.family.members
+        )
+        names = tuple(member.name for member in members)  # All of them are down.
+        self._update(members=members, halt=Halting.RESUMING, recoveries=(names,))
 
     def _drop_from_recoveries(self, name: str) -> None:
         self._update(
             recoveries=tuple(
-                dataclasses.replace(r, names=tuple(n for n in r.names if n != name))
-                for r in self.family.recoveries
+                tuple(other for other in recovery if other != name)
+                for recovery in self.family.recoveries
             )
         )
 

@@ -37,6 +37,7 @@ from agy_actors._supervision import _decisions as decisions
 from agy_actors._supervision import _messages as messages
 from agy_actors._supervision import _pool_messages as pool_messages
 from agy_actors._supervision._decisions import Family, Limits
+from agy_actors._supervision._parent import ParentActor
 from agy_actors._supervision._pool_ref import PoolRef
 from agy_actors._supervision._routing import Load, Router, Routing
 from agy_actors._supervision._supervisor import Supervisor
@@ -119,8 +120,7 @@ class Pool(Supervisor):
     # Its life.
 
     def on_start(self) -> None:
-        if self._hang_timeout is not None:
-            self._do(self._look_for_hung(self._hang_timeout))
+        ParentActor.on_start(self)  # And not the supervisor's: it is not ready yet.
         self.open_turns(open=False)
         self._do(self._come_up_whole())
         if self._template.max_size is not None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from agy_actors._events import Event, Subscription
     from agy_actors._supervision._decisions import Backoff
+    from agy_actors._supervision._parent import ParentActor
     from agy_actors._supervision._pool_ref import PoolRef
-    from agy_actors._supervision._supervisor import Supervisor
 
 __all__ = ["OwnerRef", "SupervisorRef"]
 
@@ -34,7 +34,7 @@ class OwnerRef(AsyncioActorRef):
     As a context manager it stops the owner, and with it all agents, on leaving.
     """
 
-    def __init__(self, actor: Supervisor) -> None:
+    def __init__(self, actor: ParentActor) -> None:
         super().__init__(actor)
         self.name = actor.name
         self._pid = os.getpid()

@@ -100,8 +100,10 @@ def _run(settings: Settings, failures: Failures) -> None:
         started = time.perf_counter()
         for worker in workers:
             worker.start()
-        over.wait(settings.seconds)
-        over.set()
+        try:
+            over.wait(settings.seconds)
+        finally:
+            over.set()  # Also if somebody interrupts it: workers hold the program up.
         _join(workers, failures)
         ended = time.perf_counter()
         world.close()

@@ -58,6 +58,8 @@ class Ask:
     """What came through a stream, if it was read to its end."""
     resolved: int = 1
     """How many times its future was resolved."""
+    in_order: bool = False
+    """Whether its end was seen only when all before it had ended."""
 
     @property
     def plain(self) -> bool:
@@ -157,7 +159,7 @@ def _forgetful(answered: list[Ask]) -> Iterator[tuple[Ask, list[str]]]:
         answer = read_answer(ask.reply.text)
         if answer is None:
             continue
-        before = [other for other in by_end if other.ended < ask.asked and _is_whole(other)]
+        before = [other for other in by_end if other.ended < ask.asked and _is_known(other)]
         forgotten = [
             f"{other.prompt.text} ({other.style.value}, {ask.asked - other.ended:.2f} s before)"
             for other in before[-REMEMBERED // 2 :]
@@ -167,5 +169,6 @@ def _forgetful(answered: list[Ask]) -> Iterator[tuple[Ask, list[str]]]:
             yield ask, forgotten
 
 
-def _is_whole(ask: Ask) -> bool:
-    return ask.reply is not None and read_answer(ask.reply.text) is not None
+def _is_known(ask: Ask) -> bool:
+    """Whether an answer came whole, and when."""
+    return ask.reply is not None and read_answer(ask.reply.text) is not None and not ask.in_order

@@ -6,7 +6,6 @@ again, by the same name.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +13,8 @@ import tenacity
 
 from agy_actors import (
     AgentRef,
-    AgyActorsError,
     Backoff,
     PoolRef,
-    RetryPolicy,
     Routing,
     Strategy,
     Supervisor,
@@ -116,12 +113,13 @@ class World:
         def make() -> AgentRef:
             owner = self.root if family is None else family.ref()
             assert isinstance(owner, SupervisorRef)
-            with contextlib.suppress(AgyActorsError):
-                return owner.create_agent(
-                    self._config(number), name, retry=RetryPolicy(), idle_timeout=5.0
-                )
             # A restarted family brings its agents back by itself.
-            return owner.children()[name]
+            known = owner.children().get(name)
+            if known is not None and known.is_alive():
+                return known
+            return owner.create_agent(
+                self._config(number), name, idle_timeout=None if number % 3 else 10.0
+            )
 
         return Home(name, make)
 

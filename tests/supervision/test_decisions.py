@@ -174,7 +174,7 @@ def test_a_failure_while_its_siblings_are_recalled_begins_the_recovery_anew() ->
 
     assert failed == (Wait(2, "a", 1),)  # Nobody is recalled twice.
     assert waited == (Start("a"),)
-    assert [recovery.names for recovery in family.recoveries] == [("a", "b", "c")]
+    assert family.recoveries == (("a", "b", "c"),)
 
 
 def test_a_failure_while_the_siblings_come_up_again_recalls_those_that_did() -> None:
@@ -199,40 +199,38 @@ def test_a_backoff_of_an_earlier_recovery_does_not_end_the_later_one() -> None:
     assert due == (Start("a"),)
 
 
-def test_a_recovery_waits_for_every_backoff_of_those_in_it() -> None:
-    family = family_of("ab", strategy=Strategy.ONE_FOR_ALL)
+def test_a_later_backoff_does_not_cut_an_earlier_one_short() -> None:
+    family = family_of("ab", strategy=Strategy.REST_FOR_ONE)
     family, _ = after(family, Failed("b", 0.0), Failed("a", 1.0))
 
-    family, later = after(family, BackoffOver(2))
-    _, earlier = after(family, BackoffOver(1))
+    family, early = after(family, BackoffOver(2))
+    family, due = after(family, BackoffOver(1))
 
-    assert later == ()
-    assert earlier == (Start("a"),)
+    assert early == ()
+    assert due == (Start("a"),)
 
 
-def test_giving_up_an_elder_does_not_cut_a_youngers_backoff_short() -> None:
+def test_giving_up_an_elder_does_not_cut_the_backoff_of_a_younger_one_short() -> None:
     family = family_of("abc", strategy=Strategy.REST_FOR_ONE, limits=Limits(max_restarts=1))
     family, _ = after(family, Failed("a", 0.0), Gone("c"), Gone("b"), BackoffOver(1))
     family, _ = after(family, CameUp("a"), CameUp("b"), CameUp("c"), Failed("b", 1.0))
 
-    family, given_up = after(family, Failed("a", 2.0), Gone("c"))
-    _, waited = after(family, BackoffOver(2))
+    family, given_up = after(family, Failed("a", 2.0))
+    family, gone = after(family, Gone("c"))
+    family, waited = after(family, BackoffOver(2))
 
-    assert given_up == ()
+    assert [type(action) for action in given_up] == [GiveUp]
+    assert gone == ()
     assert waited == (Start("b"),)
 
 
-def test_a_child_that_joins_a_halted_family_starts_when_it_resumes() -> None:
-    family = family_of("a", nested=True)
-    family, joined = after(family, Halt(), Joined("b", Restart.TEMPORARY))
+def test_the_backoff_of_a_child_that_leaves_holds_up_nobody() -> None:
+    family = family_of("ab", strategy=Strategy.ONE_FOR_ALL)
+    family, _ = after(family, Failed("a", 0.0), Gone("b"))
 
-    family, gone = after(family, Gone("a"))
-    family, late = after(family, Joined("c", Restart.PERMANENT))
-    family, resumed = after(family, Resume())
-    _, up = after(family, CameUp("a"), CameUp("b"))
+    _, actions = after(family, Left("a"))
 
-    assert [joined, gone, late] == [(), (AllGone(),), ()]
-    assert [resumed, up] == [(Start("a"),), (Start("c"),)]
+    assert actions == (Start("b"),)
 
 
 def test_children_that_fail_apart_wait_apart() -> None:
@@ -472,6 +470,50 @@ def test_a_halted_family_starts_nobody_whatever_was_under_way() -> None:
     assert late == (AllGone(),)
 
 
+def test_a_child_that_joins_a_family_that_is_halting_starts_when_it_resumes() -> None:
+    family = family_of("a", nested=True)
+
+    family, joined = after(family, Halt(), Joined("b", Restart.PERMANENT))
+    family, gone = after(family, Gone("a"))
+    family, _ = after(family, Resume())
+    family, first = after(family, CameUp("a"))
+    family, last = after(family, CameUp("b"))
+
+    assert [joined, gone] == [(), (AllGone(),)]
+    assert [first, last] == [(Start("b"),), (AllUp(),)]
+
+
+def test_a_child_that_joins_a_halted_family_is_no_reason_to_report_again() -> None:
+    family = Family(nested=True)
+
+    family, halted = after(family, Halt())
+    family, joined = after(family, Joined("a", Restart.PERMANENT))
+    family, resumed = after(family, Resume())
+
+    assert [halted, joined, resumed] == [(AllGone(),), (), (Start("a"),)]
+
+
+def test_a_temporary_child_that_joined_a_halted_family_starts_in_spite_of_a_failure() -> None:
+    family = family_of("a", nested=True, strategy=Strategy.ONE_FOR_ALL)
+    family, _ = after(family, Halt(), Joined("b", Restart.TEMPORARY), Gone("a"), Resume())
+
+    family, failed = after(family, Failed("a", 0.0))
+    family, _ = after(family, BackoffOver(1))
+    family, actions = after(family, CameUp("a"))
+
+    assert failed == (Wait(1, "a", 1),)
+    assert actions == (Start("b"),)
+
+
+def test_a_resumed_family_waits_for_no_backoff_from_before() -> None:
+    family = family_of("a", nested=True)
+    family, _ = after(family, Failed("a", 0.0), Halt())
+
+    _, actions = after(family, Resume())
+
+    assert actions == (Start("a"),)
+
+
 def test_a_family_without_children_is_gone_and_up_again_at_once() -> None:
     family = Family(nested=True)
 
@@ -528,8 +570,8 @@ class Child:
     """Whether it has not come up since the last `Resume`."""
     begun: bool = True
     """Whether it was ever started."""
-    backoffs: set[int] = dataclasses.field(default_factory=set)
-    """The waits without whose end it must not start."""
+    backoff: int | None = None
+    """The last wait after a failure of it, before whose end it must not start."""
     restarts: list[float] = dataclasses.field(default_factory=list)
     """The times of the failures that were answered with a restart."""
     row: int = 0
@@ -614,13 +656,7 @@ class Executor(RuleBasedStateMachine):
     def to_end(self, names: Iterable[str]) -> list[str]:
         """Name those that have yet to be told to end, the youngest first."""
         told = (Phase.RECALLED, Phase.DOWN)
-        return [
-            name
-            for name in names
-            # A temporary one is ended although it was never started.
-            if self.children[name].phase not in told
-            or self.children[name].restart is Restart.TEMPORARY
-        ][::-1]
+        return [name for name in names if self.children[name].phase not in told][::-1]
 
     def recover_together(self, name: str, other: str) -> bool:
         one, two = self.children[name], self.children[other]
@@ -637,10 +673,6 @@ class Executor(RuleBasedStateMachine):
         assert positions == sorted(positions, reverse=True)
         for action in actions:
             self.carry_out(action)
-        for name, child in self.children.items():
-            for other in self.children:
-                if self.recover_together(name, other):
-                    child.backoffs |= self.children[other].backoffs
         return actions
 
     def carry_out(self, action: Action) -> None:
@@ -648,7 +680,8 @@ class Executor(RuleBasedStateMachine):
             case Start(name):
                 assert not self.children[name].runs
                 assert name == self.renewing or self.may_start(name)
-                self.children[name].phase, self.children[name].begun = Phase.STARTING, True
+                child = self.children[name]
+                child.phase, child.begun = Phase.STARTING, True
             case Recall(name):
                 child = self.children[name]
                 assert child.phase in (Phase.STARTING, Phase.UP)
@@ -657,18 +690,16 @@ class Executor(RuleBasedStateMachine):
                 child.due = True
             case End(name):
                 child = self.children.pop(name)
-                assert child.runs or not child.begun
+                assert child.runs
                 assert child.restart is Restart.TEMPORARY
-                if child.runs:
-                    self.leaving.add(name)
+                self.leaving.add(name)
             case Wait(token, name):
                 assert not self.halted
                 assert token not in self.waits
                 self.waits.add(token)
                 self.children[name].restarts.append(self.now)
-                self.children[name].backoffs.add(token)
+                self.children[name].backoff = token
             case GiveUp(name):
-                self.inherit_backoffs(name)
                 assert not self.children.pop(name).runs
             case Escalate(_):
                 assert self.family.nested
@@ -683,11 +714,6 @@ class Executor(RuleBasedStateMachine):
                 assert not any(child.due for child in self.children.values())
                 self.resuming = False
 
-    def inherit_backoffs(self, name: str) -> None:
-        """Have those that a child would have recovered with wait as it would have."""
-        for other in self.concerned(name) if self.children[name].due else ():
-            self.children[other].backoffs |= self.children[name].backoffs
-
     def may_start(self, name: str) -> bool:
         child = self.children[name]
         together = [n for n in self.children if n == name or self.recover_together(name, n)]
@@ -695,15 +721,15 @@ class Executor(RuleBasedStateMachine):
             child.due
             and not self.halted
             and (child.restart is not Restart.TEMPORARY or not child.begun)
-            and not child.backoffs & self.waits
             and together[0] == name
             and not any(self.children[other].runs for other in together)
+            and not any(self.children[other].backoff in self.waits for other in together)
         )
 
     def be_halted(self) -> None:
         self.halted, self.told_gone, self.resuming = True, False, False
         for child in self.children.values():
-            child.due, child.backoffs = True, set()
+            child.due, child.backoff = True, None
 
     # What happens.
 
@@ -723,7 +749,7 @@ class Executor(RuleBasedStateMachine):
     def come_up(self, name: str) -> None:
         child = self.children[name]
         if child.phase is Phase.STARTING:
-            child.phase, child.due, child.resumed, child.backoffs = Phase.UP, False, False, set()
+            child.phase, child.due, child.resumed = Phase.UP, False, False
 
         actions = self.report(CameUp(name))
 
@@ -741,7 +767,9 @@ class Executor(RuleBasedStateMachine):
             assert all(isinstance(action, Start | AllGone) for action in actions)
         elif child.restart is Restart.TEMPORARY:
             actions = self.report(Failed(name, self.now))
-            assert actions == (GiveUp(name, TEMPORARY_FAILED),)
+            assert actions[0] == GiveUp(name, TEMPORARY_FAILED)
+            assert child.due or len(actions) == 1
+            assert all(isinstance(action, Start | AllUp) for action in actions[1:])
         else:
             self.fail_in_earnest(name, child)
 
@@ -830,8 +858,8 @@ class Executor(RuleBasedStateMachine):
     @precondition(lambda self: self.family.nested)
     @rule()
     def halt(self) -> None:
+        expected = self.to_end(self.children)
         again = self.halted
-        expected = [] if again else self.to_end(self.children)
         if not again:
             self.be_halted()
 

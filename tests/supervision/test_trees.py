@@ -14,6 +14,7 @@ from agy_actors import (
     AgentReady,
     AgentRef,
     Chat,
+    CreateAgent,
     DeathReason,
     GetActiveAgentCount,
     GetHistory,
@@ -27,10 +28,18 @@ from agy_actors import (
     watch,
 )
 from agy_actors.testing import ScriptedModel, say
-from tests.harnesses import PATIENCE, children, kill_harness, pid_of, until
+from tests.harnesses import (
+    PATIENCE,
+    children,
+    kill_harness,
+    patient_harness,
+    pid_of,
+    until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from agy_actors import Event, SupervisorRef
 
@@ -101,6 +110,50 @@ def test_a_turn_that_a_siblings_crash_cut_off_is_asked_again(model: ScriptedMode
         reply = turn.get(timeout=PATIENCE)
         gate.set()
     assert (reply.text, reply.attempts) == ("done", 2)
+
+
+def test_an_agent_that_is_recalled_while_it_starts_is_created_all_the_same(
+    model: ScriptedModel, tmp_path: Path
+) -> None:
+    env, go = patient_harness(tmp_path)
+    with Supervisor.start(strategy=Strategy.ONE_FOR_ALL) as supervisor:
+        elder = supervisor.create_agent(model.openai_config(), "elder")
+        creation = supervisor.ask(CreateAgent(model.openai_config(env=env), "late"), block=False)
+        until(lambda: len(children()) > 1)
+
+        kill_harness(elder)
+        until(lambda: restarts([elder]) == [1])
+        go()
+
+        late = creation.get(timeout=PATIENCE)
+        assert answers([elder, late], "after") == ["echo: after"] * 2
+        assert restarts([late]) == [1]
+
+
+def test_an_agent_may_be_recalled_before_its_thread_runs(
+    model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_thread = threading.Thread.start
+    held_back: list[threading.Thread] = []
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("AgentActor") and not held_back:
+            held_back.append(thread)
+        else:
+            start_thread(thread)
+
+    with Supervisor.start(strategy=Strategy.ONE_FOR_ALL) as supervisor:
+        elder = supervisor.create_agent(model.openai_config(), "elder")
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            creation = supervisor.ask(CreateAgent(model.openai_config(), "late"), block=False)
+            until(lambda: bool(held_back))
+            kill_harness(elder)
+            until(lambda: not elder.ask(GetStatistics(), block=False).done())
+            start_thread(held_back[0])
+
+            late = creation.get(timeout=PATIENCE)
+        assert answers([elder, late], "after") == ["echo: after"] * 2
 
 
 def test_a_temporary_sibling_is_ended_where_the_others_are_restarted(
