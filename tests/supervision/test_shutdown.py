@@ -344,8 +344,8 @@ def test_no_report_is_lost_when_a_supervisor_stops_while_its_agents_crash(
 def test_agents_that_are_stuck_are_abandoned_all_in_the_time_of_one(
     model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_supervisor, "_CHILD_GRACE", 0.4)
-    monkeypatch.setattr(_supervisor, "_ORDERLY", 0.1)
+    monkeypatch.setattr(_parent, "_CHILD_GRACE", 0.4)
+    monkeypatch.setattr(_parent, "_ORDERLY", 0.1)
     actors: list[NotedActor] = []
     monkeypatch.setattr(_children, "AgentActor", note_actors(actors))
     model.when(".", say("never", gate=threading.Event()))
