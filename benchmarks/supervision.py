@@ -56,6 +56,11 @@ _THINKING = 0.2
 would want more of the processor than there is, and how they share that would be measured."""
 
 
+_TIMEOUT = 30.0
+"""Seconds that a turn has which nothing befalls, and what else must happen. Arbitrary; only a
+run that fails waits for so long."""
+
+
 # Agents that are asked all the time.
 
 
@@ -71,7 +76,7 @@ class _Turn(NamedTuple):
         return self.ended - self.started
 
 
-def _ask(ref: AgentRef, prompt: str, timeout: float = 30.0) -> _Turn:
+def _ask(ref: AgentRef, prompt: str, timeout: float = _TIMEOUT) -> _Turn:
     outcome: str | AgyActorsError
     started = time.perf_counter()
     try:
@@ -82,7 +87,7 @@ def _ask(ref: AgentRef, prompt: str, timeout: float = 30.0) -> _Turn:
 
 
 @contextlib.contextmanager
-def _asked(refs: Sequence[AgentRef], timeout: float = 30.0) -> Iterator[list[_Turn]]:
+def _asked(refs: Sequence[AgentRef], timeout: float = _TIMEOUT) -> Iterator[list[_Turn]]:
     """Have each agent asked one turn after another, from a thread each, during the block.
 
     The list has all turns when the block has been left.
@@ -212,13 +217,13 @@ class _Group:
         blocked = self._one.ask(Chat("block"), block=False)
         noticed: list[float] = []
         blocked.add_done_callback(lambda _: noticed.append(time.perf_counter()))
-        if not self._begun.wait(30.0):
+        if not self._begun.wait(_TIMEOUT):
             raise RuntimeError("the tool was not called")
         with _asked(self._others) as turns:
             answer = _ask(self._one, "next")
         _check_answers([answer], self._failures)
         try:
-            self._failures.add(f"the turn that hung was answered {blocked.get(timeout=30.0)!r}")
+            self._failures.add(f"the turn that hung was answered {blocked.get(timeout=_TIMEOUT)!r}")
         except TurnInterrupted:
             seen.append(_Hang(noticed[0] - self._began[0], answer.ended - self._began[0]))
         except AgyActorsError as error:
@@ -308,17 +313,18 @@ class _Keys:
         """
         with self._agents_of(_OTHER) as others, self._agents_of(_FREE) as free:
             disturbing = [] if phase is _Phase.SILENT else others
-            if phase is _Phase.REFUSED:
+            refusing = phase is _Phase.REFUSED
+            if refusing:
                 self._exhausted.set()
-            with _asked(disturbing, _PATIENCE) as others_turns:
-                if phase is _Phase.REFUSED:
+            with _asked(disturbing, _PATIENCE if refusing else _TIMEOUT) as others_turns:
+                if refusing:
                     self._wait_for_hold()
                 with _asked(free) as turns:
                     started = time.perf_counter()
                     time.sleep(seconds)
             self._exhausted.clear()
         _check_answers(turns, self._failures)
-        if phase is _Phase.REFUSED:
+        if refusing:
             self._check_refusals(others_turns)
         else:
             _check_answers(others_turns, self._failures)
@@ -335,7 +341,7 @@ class _Keys:
             self._supervisor.shutdown_agent(ref)
 
     def _wait_for_hold(self) -> None:
-        deadline = time.monotonic() + 30.0
+        deadline = time.monotonic() + _TIMEOUT
         while not self._supervisor.pace():
             if time.monotonic() > deadline:
                 raise RuntimeError("the key was not held back")

@@ -54,6 +54,8 @@ class Child(abc.ABC):
     """What its creator waits for; `None` if nobody does."""
     running: bool = dataclasses.field(default=False, init=False)
     """Whether an incarnation of it runs."""
+    begun: bool = dataclasses.field(default=False, init=False)
+    """Whether it was ever started."""
     ending: bool = dataclasses.field(default=False, init=False)
     """Whether it was told to end for good."""
 
@@ -128,7 +130,6 @@ class AgentChild(Child):
         self._actor = AgentActor(spec, self.life, reporter)
         self._ref = AgentRef(self._actor)
         self._actor._actor_ref = self._ref  # noqa: SLF001 (one concept in two classes)
-        self._begun = False
         self._held: list[AnyEnvelope[Any]] = []
         """What came while it was looked after, other than turns; oldest first."""
         self.silent = 0.0
@@ -143,12 +144,12 @@ class AgentChild(Child):
         return self._actor
 
     def begin(self) -> None:
-        if self._begun:
+        if self.begun:
             self.hand_back()
             self.life.restarts += 1
             self._actor = AgentActor(self.spec, self.life, self._reporter).succeed(self._ref)
         else:
-            self._begun = True
+            self.begun = True
             pykka.ActorRegistry.register(self._ref)
         self.silent = 0.0
         self._run()
@@ -205,7 +206,6 @@ class SupervisorChild(Child):
     def __init__(self, actor: ParentActor, **fields: Any) -> None:
         super().__init__(name=actor.name, **fields)
         self._actor = actor
-        self._begun = False
 
     @property
     def ref(self) -> OwnerRef:
@@ -216,11 +216,11 @@ class SupervisorChild(Child):
         return self._actor
 
     def begin(self) -> None:
-        if self._begun:
+        if self.begun:
             self.running = True
             self._actor.resume()
             return
-        self._begun = True
+        self.begun = True
         pykka.ActorRegistry.register(self.ref)
         self._run()
 

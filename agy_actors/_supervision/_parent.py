@@ -146,6 +146,7 @@ class ParentActor(AsyncioActor):
     def on_start(self) -> None:
         if self._hang_timeout is not None:
             self._do(self._look_for_hung(self._hang_timeout))
+        self._take_reports()  # Those that came before there was a loop.
 
     async def on_stop(self) -> None:  # type: ignore[override] # the kernel awaits it
         await self._end_all()
@@ -314,7 +315,6 @@ class ParentActor(AsyncioActor):
             self._feed(decisions.Left(child.name))
             why = f"its backoff raised {type(error).__name__}: {error}"
             self._give_up(child, given_up_error(str(child.ref), why, child))
-            self._feed(decisions.BackoffOver(action.token))  # Its siblings wait no longer.
             return
         self._log.bind(agent=child.name).warning(
             "Agent failed ({}), restarts in {:.2f} s", type(child.error).__name__, delay
@@ -334,6 +334,9 @@ class ParentActor(AsyncioActor):
         try:
             child.begin()
         except (OSError, RuntimeError):
+            if not child.up.done():
+                self._settle(child)  # It is the first start, whose failure is its creator's.
+                return
             self._feed(decisions.Left(child.name))
             why = "it could not be started again"
             self._give_up(child, given_up_error(str(child.ref), why, child))
@@ -383,7 +386,7 @@ class ParentActor(AsyncioActor):
         if child.ended.done():
             return
         given_up = isinstance(error, AgentDeadError)
-        if isinstance(child, SupervisorChild) and given_up:
+        if isinstance(child, SupervisorChild) and child.begun and given_up:
             child.bury(cast("Exception", error), DeathReason.GIVEN_UP)
             child.ending = True  # Its end will be reported.
             return
@@ -474,7 +477,7 @@ class ParentActor(AsyncioActor):
         seeing_to_it = self._loop.create_task(self._see_to_end(child, drain=drain))
         self._endings.add(seeing_to_it)
         seeing_to_it.add_done_callback(self._endings.discard)
-        if child.running or isinstance(child, SupervisorChild):
+        if child.running or (isinstance(child, SupervisorChild) and child.begun):
             child.ask_to_end(drain=drain)
         else:
             self._forget(child, None)

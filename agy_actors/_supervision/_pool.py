@@ -36,7 +36,7 @@ from agy_actors._kernel import DEFERRED, DeadlockError, Envelope, ReplyFuture, f
 from agy_actors._supervision import _decisions as decisions
 from agy_actors._supervision import _messages as messages
 from agy_actors._supervision import _pool_messages as pool_messages
-from agy_actors._supervision._decisions import Family, Limits
+from agy_actors._supervision._decisions import Backoff, Family, Limits
 from agy_actors._supervision._parent import ParentActor
 from agy_actors._supervision._pool_ref import PoolRef
 from agy_actors._supervision._routing import Load, Router, Routing
@@ -93,12 +93,18 @@ class Pool(Supervisor):
 
     stop_grace: ClassVar[float | None] = 0.0
 
-    def __init__(self, message: pool_messages.CreatePool, *, name: str, **options: Any) -> None:
+    def __init__(
+        self, message: pool_messages.CreatePool, *, name: str, backoff: Backoff, **options: Any
+    ) -> None:
         self.routing = message.routing
         self.most = max(message.size, message.max_size or 0)
         super().__init__(
             name=name,
-            family=Family(limits=Limits(max_restarts=message.max_restarts, within=message.within)),
+            family=Family(
+                limits=Limits(max_restarts=message.max_restarts, within=message.within),
+                reset_after=backoff.reset_after,
+            ),
+            backoff=backoff,
             **options,
         )
         self._actor_ref = PoolRef(self)

@@ -106,12 +106,15 @@ class Supervisor(ParentActor):
             state_dir=state_dir,
         )
         hush_sdk()
+        backoff = backoff or Backoff()
         ref = super().start(
             name=name or f"supervisor-{next(_names)}",
             family=Family(
-                strategy=strategy, limits=Limits(max_restarts=max_restarts, within=within)
+                strategy=strategy,
+                limits=Limits(max_restarts=max_restarts, within=within),
+                reset_after=backoff.reset_after,
             ),
-            backoff=backoff or Backoff(),
+            backoff=backoff,
             hang_timeout=hang_timeout,
             place=Place(
                 reporter=None,
@@ -291,14 +294,16 @@ class Supervisor(ParentActor):
             within=message.within,
             backoff=message.backoff,
         )
+        backoff = message.backoff or self._backoff
         actor = Supervisor(
             name=name,
             family=Family(
                 strategy=message.strategy,
                 limits=Limits(max_restarts=message.max_restarts, within=message.within),
+                reset_after=backoff.reset_after,
                 nested=True,
             ),
-            backoff=message.backoff or self._backoff,
+            backoff=backoff,
             hang_timeout=self._hang_timeout,
             place=self._below(name),
         )

@@ -7,6 +7,7 @@ import pytest
 
 from agy_actors import (
     AgentDeadError,
+    AgentRestarting,
     Backoff,
     Chat,
     GetStatistics,
@@ -17,7 +18,7 @@ from agy_actors import (
     TurnInterrupted,
 )
 from agy_actors.testing import call_tool, http_error, say
-from tests.harnesses import FAILS, children, fake_harness, kill_harness, pid_of
+from tests.harnesses import FAILS, PATIENCE, children, fake_harness, kill_harness, pid_of, until
 from tests.supervision.helpers import long_backoff
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
-    from agy_actors import SupervisorRef
+    from agy_actors import Event, SupervisorRef
     from agy_actors.testing import ScriptedModel
 
 AT_ONCE = Backoff(wait=lambda _: 0.0)
@@ -241,3 +242,26 @@ def test_a_peer_works_while_an_agent_waits_for_its_restart(model: ScriptedModel)
 
         assert peer.ask(Chat("hi")).text == "echo: hi"
         assert list(supervisor.children()) == ["peer", "poet"]
+
+
+@pytest.mark.parametrize(("reset_after", "seconds"), [(0.01, [0.0, 0.0]), (600.0, [0.0, 0.1])])
+def test_a_quiet_time_as_long_as_the_backoff_says_makes_the_next_failure_the_first(
+    model: ScriptedModel, reset_after: float, seconds: list[float]
+) -> None:
+    delays: list[float] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, AgentRestarting):
+            delays.append(event.delay)
+
+    backoff = Backoff(wait=lambda _: 0.1, reset_after=reset_after)
+    with Supervisor.start(backoff=backoff) as supervisor:
+        supervisor.subscribe(note)
+        agent = supervisor.create_agent(model.openai_config())
+
+        for number in range(2):
+            kill_harness(agent)
+            agent.ask(Chat(f"{number}"), timeout=PATIENCE)  # A restart takes longer than 0.01 s.
+
+        until(lambda: len(delays) == 2)
+    assert delays == seconds

@@ -24,7 +24,7 @@ from agy_actors import (
     Supervisor,
 )
 from agy_actors._agent import AgentActor
-from agy_actors._supervision import _children, _supervisor
+from agy_actors._supervision import _children, _parent
 from agy_actors.testing import ScriptedModel, say
 from tests.harnesses import HANGS, children, fake_harness, has_ended, kill_harness, pid_of
 from tests.supervision.helpers import long_backoff

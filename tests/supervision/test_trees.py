@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -13,8 +13,11 @@ from agy_actors import (
     AgentGivenUp,
     AgentReady,
     AgentRef,
+    AgentStartError,
     Chat,
     CreateAgent,
+    CreatePool,
+    CreateSupervisor,
     DeathReason,
     GetActiveAgentCount,
     GetHistory,
@@ -31,6 +34,7 @@ from agy_actors.testing import ScriptedModel, say
 from tests.harnesses import (
     PATIENCE,
     children,
+    has_ended,
     kill_harness,
     patient_harness,
     pid_of,
@@ -38,10 +42,10 @@ from tests.harnesses import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from agy_actors import Event, SupervisorRef
+    from agy_actors import Event, ReplyFuture, SupervisorRef
 
 GROUPS = [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
 
@@ -154,6 +158,58 @@ def test_an_agent_may_be_recalled_before_its_thread_runs(
 
             late = creation.get(timeout=PATIENCE)
         assert answers([elder, late], "after") == ["echo: after"] * 2
+
+
+@pytest.fixture
+def halted(
+    model: ScriptedModel, tmp_path: Path
+) -> Iterator[tuple[SupervisorRef, Callable[[], None]]]:
+    """Have a supervisor below that is halted until it is told to go on."""
+    env, go = patient_harness(tmp_path)
+    go()
+    with Supervisor.start(strategy=Strategy.ONE_FOR_ALL) as supervisor:
+        elder = supervisor.create_agent(model.openai_config(env=env), "elder")
+        team = supervisor.create_supervisor("team")
+        member = psutil.Process(pid_of(team.create_agent(model.openai_config(), "member")))
+        (tmp_path / "go").unlink()
+        kill_harness(elder)
+        until(lambda: has_ended(member))
+        yield team, go
+
+
+def create_one_of_each(team: SupervisorRef, model: ScriptedModel) -> list[ReplyFuture[Any]]:
+    config = model.openai_config()
+    return [
+        team.ask(CreateAgent(config, "agent"), block=False),
+        team.ask(CreateSupervisor("below"), block=False),
+        team.ask(CreatePool(config, 1, "pool"), block=False),
+    ]
+
+
+def test_what_is_created_under_a_halted_supervisor_comes_up_when_it_goes_on(
+    halted: tuple[SupervisorRef, Callable[[], None]], model: ScriptedModel
+) -> None:
+    team, go = halted
+    creations = create_one_of_each(team, model)
+
+    go()
+
+    agent, below, pool = [creation.get(timeout=PATIENCE) for creation in creations]
+    assert answers([agent, pool], "after") == ["echo: after"] * 2
+    assert below.children() == {}
+
+
+def test_what_is_created_under_a_halted_supervisor_ends_with_it(
+    halted: tuple[SupervisorRef, Callable[[], None]], model: ScriptedModel
+) -> None:
+    team, _ = halted
+    creations = create_one_of_each(team, model)
+
+    assert team.stop(timeout=PATIENCE)
+
+    for creation in creations:
+        with pytest.raises((AgentStartError, AgentDeadError), match="ended"):
+            creation.get(timeout=PATIENCE)
 
 
 def test_a_temporary_sibling_is_ended_where_the_others_are_restarted(
