@@ -119,8 +119,9 @@ class Turn:
             running = step.status not in (StepStatus.DONE, StepStatus.CANCELED)
             place = (step.trajectory_id, step.step_index)
             if running:
+                # Which tool it is, one of its steps says: not always the first, nor the last.
                 names = ", ".join(call.name for call in step.tool_calls)
-                self._tools_running[place] = names or "a tool"
+                self._tools_running[place] = names or self._tools_running.get(place, "a tool")
             else:
                 self._tools_running.pop(place, None)
 

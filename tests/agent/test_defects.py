@@ -98,7 +98,7 @@ def test_f3_a_quota_error_says_when_to_come_back(model: ScriptedModel, either: A
     model.then(quota_error(12.0))
 
     with pytest.raises(QuotaExceeded) as caught:
-        either.ask(Chat("hi", timeout=3.0), timeout=PATIENCE)
+        either.ask(Chat("hi", timeout=5.0), timeout=PATIENCE)
 
     assert caught.value.retry_after == 12.0
     assert caught.value.retryable
@@ -149,7 +149,7 @@ def test_f4_the_connection_to_the_model_breaks(
     model.then(reply)
 
     with pytest.raises(ModelError):
-        either.ask(Chat("hi", timeout=3.0), timeout=PATIENCE)
+        either.ask(Chat("hi", timeout=5.0), timeout=PATIENCE)
 
     assert answers(either, "a", "b") == ["echo: a", "echo: b"]
 

@@ -100,6 +100,7 @@ def test_a_keys_quota_is_used_up(supervisor: SupervisorRef, model: ScriptedModel
     with pytest.raises(QuotaExceeded):
         first.ask(Chat("refused", timeout=0.7), timeout=PATIENCE)
     refused = time.monotonic()
+    until(lambda: bool(supervisor.pace()))
 
     held = second.ask(Chat("held"), block=False)
 
@@ -127,6 +128,7 @@ def test_a_turn_that_the_quota_allows_too_late_is_refused_at_once(
         first.ask(Chat("refused"), timeout=PATIENCE)
     if caught.value.retry_after is None:
         pytest.skip("the service's words do not say when")
+    until(lambda: bool(supervisor.pace()))
 
     with pytest.raises(QuotaExceeded, match="is used up for") as refused:
         second.ask(Chat("hi", timeout=60.0), timeout=SOON)
@@ -142,6 +144,7 @@ def test_a_turn_that_waits_for_the_quota_is_cancelled(
     model.when("refused", quota_error(retry_after=30))
     with pytest.raises(QuotaExceeded):
         first.ask(Chat("refused"), timeout=PATIENCE)
+    until(lambda: bool(supervisor.pace()))
     held = second.ask(Chat("held"), block=False)
     until(lambda: any(pace.waiting for pace in supervisor.pace().values()))
 

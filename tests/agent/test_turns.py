@@ -635,7 +635,9 @@ def test_a_tool_at_work_is_waited_for_until_the_last_one_is_done() -> None:
         for index in (1, 2)
     ]
 
-    assert observe(*running).tools_at_work == ("tool-1", "tool-2")
+    nameless = [step(type=sdk.StepType.TOOL_CALL, step_index=index) for index in (1, 2)]
+
+    assert observe(*nameless, *running, *nameless).tools_at_work == ("tool-1", "tool-2")
     assert observe(*running, done[0]).tools_at_work == ("tool-2",)
     assert observe(*running, *done).tools_at_work == ()
 

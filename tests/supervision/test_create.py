@@ -252,6 +252,7 @@ def test_a_failed_start_leaves_nothing_behind(
     supervisor: SupervisorRef, model: ScriptedModel, tmp_path: Path
 ) -> None:
     config = model.openai_config(env=fake_harness(tmp_path, FAILS))
+    assert supervisor.children() == {}  # It is up, with the threads that it has itself.
     threads = set(threading.enumerate())
 
     for _ in range(3):

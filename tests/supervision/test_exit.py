@@ -28,6 +28,9 @@ import os, signal, sys, threading
 from agy_actors import *
 from agy_actors.testing._model_configs import openai_config
 
+# Jobs in the background begin with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def create(supervisor, name=None, **settings):
     return supervisor.create_agent(openai_config(sys.argv[1], settings), name)
 """
