@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from agy_actors import ChatReply
+    from benchmarks.chaos._model import Answer
     from benchmarks.chaos._plan import Prompt
 
 __all__ = ["Ask", "Verdicts", "judge"]
@@ -58,8 +59,6 @@ class Ask:
     """What came through a stream, if it was read to its end."""
     resolved: int = 1
     """How many times its future was resolved."""
-    in_order: bool = False
-    """Whether its end was seen only when all before it had ended."""
 
     @property
     def plain(self) -> bool:
@@ -152,23 +151,18 @@ def _faults_of_error(ask: Ask, error: BaseException) -> Iterator[str]:
 
 
 def _forgetful(answered: list[Ask]) -> Iterator[tuple[Ask, list[str]]]:
-    """Find answers that do not know of those right before them in their conversation."""
-    by_end = sorted(answered, key=lambda ask: ask.ended)
-    for ask in answered:
-        assert ask.reply is not None
-        answer = read_answer(ask.reply.text)
-        if answer is None:
-            continue
-        before = [other for other in by_end if other.ended < ask.asked and _is_known(other)]
+    """Find answers that do not know of those shortly before them in their conversation."""
+    whole = [(ask, answer) for ask in answered if (answer := _whole_answer(ask)) is not None]
+    for ask, answer in whole:
+        before = [(other, its) for other, its in whole if other.ended < ask.asked]
         forgotten = [
             f"{other.prompt.text} ({other.style.value}, {ask.asked - other.ended:.2f} s before)"
-            for other in before[-REMEMBERED // 2 :]
-            if other.prompt.nonce not in answer.earlier
+            for other, its in before
+            if its.count + 1 > answer.count - REMEMBERED and its.nonce not in answer.earlier
         ]
         if forgotten or answer.count < len(before):
             yield ask, forgotten
 
 
-def _is_known(ask: Ask) -> bool:
-    """Whether an answer came whole, and when."""
-    return ask.reply is not None and read_answer(ask.reply.text) is not None and not ask.in_order
+def _whole_answer(ask: Ask) -> Answer | None:
+    return None if ask.reply is None else read_answer(ask.reply.text)
