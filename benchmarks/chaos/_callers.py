@@ -201,7 +201,7 @@ class Mapper(Worker):
         prompts: list[Prompt] = []
         replies = ref.map(self._prompts(prompts), in_flight=4, return_exceptions=True)
         for position, reply in enumerate(replies):
-            self._end(prompts[position], reply, in_order=True)
+            self._end(prompts[position], reply)
 
     def _complete(self, ref: PoolRef) -> None:
         prompts: list[Prompt] = []
@@ -228,9 +228,8 @@ class Mapper(Worker):
             if self._over.is_set():
                 return
 
-    def _end(self, prompt: Prompt, reply: ChatReply | Exception, *, in_order: bool = False) -> None:
+    def _end(self, prompt: Prompt, reply: ChatReply | Exception) -> None:
         ask = self._asked.pop(prompt.nonce)
-        ask.in_order = in_order
         ask.ended = time.monotonic()
         ask.resolved += 1
         if isinstance(reply, Exception):
