@@ -109,7 +109,7 @@ def test_f3_silence_while_the_harness_waits_is_the_models_error(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     agent = supervisor.create_agent(model.gemini_config())
-    model.then(http_error(503, "MARK"))
+    model.when("hi", http_error(503, "MARK"))
 
     with pytest.raises(ModelError, match="MARK") as caught:
         agent.ask(Chat("hi", stall_timeout=1.5), timeout=PATIENCE)
