@@ -229,6 +229,7 @@ class Subscription:
         actor = _Subscriber(callback, capacity)
         actor.begin()  # Not in pykka's registry: it is its supervisor's alone.
         self._ref: AsyncioActorRef = actor.actor_ref
+        self._over = False
         self._drops = count()
         self._dropped = 0
 
@@ -239,6 +240,8 @@ class Subscription:
 
     def deliver(self, event: Event) -> None:
         """Hand an event over. For any thread; never waits, never raises."""
+        if self._over:
+            return
         try:
             self._ref.tell(_Deliver(event))
         except MailboxFull:
@@ -252,6 +255,7 @@ class Subscription:
 
     def end(self) -> ReplyFuture[bool]:
         """Cancel, and return the future of the callback's last call having ended."""
+        self._over = True
         return self._ref.stop(block=False)
 
 
