@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from google.antigravity.types import (
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
     from google.antigravity.types import Step
 
-__all__ = ["Turn"]
+__all__ = ["SKEW", "Turn"]
+
+SKEW = 1.0
+"""Seconds by which the harness's words may come before a step that it sent earlier. They
+come within milliseconds of each other, as measured; on a machine that is busy, tenths."""
 
 
 class Turn:
@@ -33,10 +38,14 @@ class Turn:
 
     Args:
         redact: takes the secrets out of what a service said.
+        now: returns the time, in seconds from whenever.
     """
 
-    def __init__(self, redact: Callable[[str], str] = str) -> None:
+    def __init__(
+        self, redact: Callable[[str], str] = str, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._redact = redact
+        self._now = now
         self._texts: list[tuple[tuple[str, int], str]] = []
         self._thoughts: list[str] = []
         self._calls: list[ToolCall] = []
@@ -44,6 +53,7 @@ class Turn:
         self._void: tuple[str, int] | None = None
         self._failure: ModelFailure | None = None
         self._suspicion: ModelFailure | None = None
+        self._suspected_at = 0.0
         self._model_errors = 0
         self._empty_steps = 0
         self._tools_running: dict[tuple[str, int], str] = {}
@@ -89,13 +99,15 @@ class Turn:
         """The last failure that the harness told of beside the steps, if no output came since.
 
         It explains a turn that does not end, and is no verdict on one that does: the
-        harness's words and its steps come by different ways, in no order.
+        harness's words and its steps come by different ways, in no order. So output
+        refutes it only if it came more than `SKEW` later.
         """
         return self._suspicion
 
     def suspect(self, failure: ModelFailure) -> None:
         """Note a failure that the harness told of beside the steps, and means to retry."""
         self._suspicion = failure
+        self._suspected_at = self._now()
 
     def observe(self, step: Step) -> Iterator[Text | Thought | ToolCall]:
         """Take in a step, and yield what it brings for a reader."""
@@ -111,8 +123,10 @@ class Turn:
             brought = True
             yield event
         if brought or step.type in (StepType.FINISH, StepType.COMPACTION):
-            self._failure = self._suspicion = None
+            self._failure = None
             self._model_errors = self._empty_steps = 0
+            if self._now() - self._suspected_at > SKEW:
+                self._suspicion = None
         elif step.status != StepStatus.DONE:
             self._empty_steps += 1
         if step.type == StepType.TOOL_CALL:

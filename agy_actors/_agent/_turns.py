@@ -155,7 +155,7 @@ class TurnTakingActor(AnsweringActor):
         failure: BaseException | None = None
         try:
             while True:
-                turn = self._current = Turn(self.redact)
+                turn = self._current = Turn(self.redact, self._host.monotonic)
                 try:
                     await self._wait_to_try(trial, turn)
                     return await self._try(turn, trial, prompt, stall or stall_timeout(), stream)

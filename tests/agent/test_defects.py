@@ -149,7 +149,7 @@ def test_f4_the_connection_to_the_model_breaks(
     model.when("hi", reply)  # The harness may try again by itself.
 
     with pytest.raises(ModelError):
-        either.ask(Chat("hi", timeout=10.0), timeout=PATIENCE)
+        either.ask(Chat("hi", timeout=5.0), timeout=PATIENCE)
 
     assert answers(either, "a", "b") == ["echo: a", "echo: b"]
 

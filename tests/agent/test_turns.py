@@ -34,7 +34,7 @@ from agy_actors import (
 from agy_actors._agent import AgentActor
 from agy_actors._agent._diagnosis import ModelFailure
 from agy_actors._agent._session import Session
-from agy_actors._agent._turn import Turn
+from agy_actors._agent._turn import SKEW, Turn
 from agy_actors.testing import ScriptedModel, call_tool, say, silence
 from tests.harnesses import PATIENCE, SOON, kill_harness, until
 
@@ -649,6 +649,20 @@ def test_what_the_harness_says_beside_its_steps_is_no_verdict_on_a_turn_that_end
 
     assert turn.failure is None
     assert turn.suspicion is not None
+
+
+@pytest.mark.parametrize(("later", "refuted"), [(0.0, False), (SKEW, False), (SKEW + 0.1, True)])
+def test_only_output_that_came_clearly_later_refutes_what_the_harness_said(
+    later: float, refuted: bool
+) -> None:
+    now = 100.0
+    turn = Turn(now=lambda: now)
+    turn.suspect(ModelFailure(None, None, "connection reset"))
+    now += later
+
+    list(turn.observe(said("half", 1)))
+
+    assert (turn.suspicion is None) is refuted
 
 
 def test_what_the_user_said_is_no_output() -> None:
