@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import math
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from benchmarks.chaos._model import REMEMBERED, echoed, read_answer
 from benchmarks.chaos._plan import Fault, Style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from agy_actors import ChatReply
     from benchmarks.chaos._model import Answer
@@ -82,10 +83,11 @@ class Verdicts:
         )
 
 
-def judge(asks: Iterable[Ask]) -> Verdicts:
+def judge(asks: Collection[Ask]) -> Verdicts:
     """Look at every ask, and at the conversations that they make up."""
     verdicts = Verdicts()
     conversations: dict[str, list[Ask]] = defaultdict(list)
+    ends = {ask.prompt.nonce: ask.ended for ask in asks}
     for ask in asks:
         kind = _kind(ask)
         verdicts.kinds[kind] += 1
@@ -95,7 +97,7 @@ def judge(asks: Iterable[Ask]) -> Verdicts:
         if ask.reply is not None:
             conversations[ask.reply.conversation_id].append(ask)
     for answered in conversations.values():
-        for ask, forgotten in _forgetful(answered):
+        for ask, forgotten in _forgetful(answered, ends):
             verdicts.blame(ask, f"forgot {forgotten}")
     return verdicts
 
@@ -150,15 +152,26 @@ def _faults_of_error(ask: Ask, error: BaseException) -> Iterator[str]:
         yield "the text of another"
 
 
-def _forgetful(answered: list[Ask]) -> Iterator[tuple[Ask, list[str]]]:
-    """Find answers that do not know of those shortly before them in their conversation."""
+def _forgetful(
+    answered: list[Ask], ends: Mapping[str, float]
+) -> Iterator[tuple[Ask, list[str]]]:
+    """Find answers that do not know of those shortly before them in their conversation.
+
+    An answer names the last few prompts. Which place one had among all does not tell
+    whether it belongs there: prompts that failed may be dropped from a conversation. It
+    does if the answer names one that was through before this was asked, or is not full.
+    """
     whole = [(ask, answer) for ask in answered if (answer := _whole_answer(ask)) is not None]
     for ask, answer in whole:
         before = [(other, its) for other, its in whole if other.ended < ask.asked]
         forgotten = [
             f"{other.prompt.text} ({other.style.value}, {ask.asked - other.ended:.2f} s before)"
             for other, its in before
-            if its.count + 1 > answer.count - REMEMBERED and its.nonce not in answer.earlier
+            if its.nonce not in answer.earlier
+            and (
+                len(answer.earlier) < REMEMBERED
+                or any(ends.get(nonce, math.inf) < other.asked for nonce in answer.earlier)
+            )
         ]
         if forgotten or answer.count < len(before):
             yield ask, forgotten
