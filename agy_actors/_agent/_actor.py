@@ -272,8 +272,8 @@ class AgentActor(TurnTakingActor):
                 text=turn.text,
                 tool_calls=turn.tool_calls,
             )
-            stream = envelope.message.stream if isinstance(envelope.message, StreamChat) else None
-            delay = self._delay_of_retry(error, turn, trial, stream)
+            tape = envelope.message.tape if isinstance(envelope.message, StreamChat) else None
+            delay = self._delay_of_retry(error, turn, trial, tape)
             if delay is None:
                 life.trial = None
                 self._in_flight.pop(envelope, None)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from google.antigravity.types import StepSource, StepType, UsageMetadata
+from google.antigravity.types import StepSource, StepStatus, StepType, UsageMetadata
 
 from agy_actors._agent._messages import Send
 from agy_actors._kernel import ReplyFuture
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["AgentSpec", "Life", "Trial"]
 
 _MAX_STEPS = 10_000  # As the SDK's own history.
+_NEAR = 16
+"""How far back a step is looked for that grows: as many may grow side by side. Arbitrary;
+subagents work side by side, and seldom more than a few."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +133,18 @@ class Life:
         return self.trial is not None and self.trial.envelope is envelope
 
     def record(self, step: Step) -> None:
-        """Append a step to the history."""
-        self.steps.append(step)
-        if len(self.steps) > _MAX_STEPS:
-            del self.steps[: len(self.steps) - _MAX_STEPS]
+        """Note a step in the history, in place of what it was before.
+
+        A step that grows comes again and again, each time with all of its text so far.
+        """
+        steps = self.steps
+        for index in range(len(steps) - 1, max(len(steps) - 1 - _NEAR, -1), -1):
+            if _is_outgrown(steps[index], step):
+                steps[index] = step
+                return
+        steps.append(step)
+        if len(steps) > _MAX_STEPS:
+            del steps[: len(steps) - _MAX_STEPS]
 
     def count_usage(self, conversation: UsageMetadata) -> None:
         """Note the conversation's usage as its incarnation reports it now."""
@@ -149,3 +160,14 @@ class Life:
             if step.is_complete_response:
                 return step.content
         return None
+
+
+def _is_outgrown(old: Step, new: Step) -> bool:
+    return (
+        old.step_index == new.step_index
+        and old.trajectory_id == new.trajectory_id
+        and old.status == StepStatus.ACTIVE
+        and old.type == new.type
+        and old.source == new.source
+        and not old.tool_calls  # Which the next state of the step need not repeat.
+    )

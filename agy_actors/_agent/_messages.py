@@ -116,7 +116,7 @@ class SignalIdle(Message[None]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GetHistory(Message[list[Step]]):
-    """Ask for the steps of the conversation."""
+    """Ask for the steps of the conversation, each as it was last seen."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

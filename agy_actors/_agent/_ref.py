@@ -9,7 +9,7 @@ from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage] # n
 
 from agy_actors._agent._actor import AgentActor, StreamChat
 from agy_actors._agent._messages import Chat
-from agy_actors._agent._stream import ChatStream
+from agy_actors._agent._stream import ChatStream, Tape
 from agy_actors._kernel import (
     AsyncioActorRef,
     DeathReason,
@@ -71,16 +71,16 @@ class AgentRef(AsyncioActorRef):
         chat = message if isinstance(message, Chat) else Chat(message)
         caller = current_caller.get()
         frames = () if caller is None else chain_to(ref, chat, caller)
-        stream = ChatStream()
-        stream.future.about = (chat, ref)
+        tape = Tape()
+        tape.future.about = (chat, ref)
         try:
-            ref.actor_inbox.put(Envelope(wrap(StreamChat(chat, stream)), stream.future, frames))
+            ref.actor_inbox.put(Envelope(wrap(StreamChat(chat, tape)), tape.future, frames))
         except pykka.ActorDeadError as error:
-            stream.future.fail(error)
+            tape.future.fail(error)
         except MailboxFull:
-            stream.cancel()
+            tape.future.cancel()
             raise
-        return stream
+        return ChatStream(tape)
 
     def bury(self, error: Exception, reason: DeathReason = DeathReason.STOPPED) -> list[object]:
         """Declare the agent dead while no incarnation of it runs. For its supervisor.

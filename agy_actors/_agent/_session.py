@@ -15,7 +15,7 @@ from google.antigravity import Agent
 from google.antigravity.types import AntigravityCancelledError, StopReason
 from loguru import logger
 
-from agy_actors._harness import Harness
+from agy_actors._harness import Harness, StepQueue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -65,6 +65,7 @@ class Session:
         self._harness.adopt(self._agent)
         self._opened = False
         self._steps: AsyncIterator[Step] | None = None
+        self._queue: StepQueue | None = None
         self._broken: SessionBroken | None = None
 
     @property
@@ -107,6 +108,12 @@ class Session:
             self._harness.dispose()
             raise
         self._opened = True
+        self._queue = StepQueue.of(self._agent)
+
+    def hold_at_most(self, steps: int | None) -> None:
+        """Have the harness wait once so many steps are unread, or never."""
+        if self._queue is not None:
+            self._queue.limit(steps)
 
     async def send(self, prompt: Any) -> None:
         """Start a turn.
@@ -128,7 +135,10 @@ class Session:
         """
         self._check()
         conversation = self._agent.conversation
-        steps, self._steps = self._steps or conversation.receive_steps(), None
+        # Not the conversation's own, which keeps every step that it has seen. Each holds
+        # all of its text so far: of a long answer, half its length times its steps.
+        steps = self._steps or conversation.connection.receive_steps()
+        self._steps = None
         try:
             step = await anext(steps)
         except StopAsyncIteration:
@@ -191,6 +201,7 @@ class Session:
         if not self._opened:
             return
         self._opened = False
+        self.hold_at_most(None)  # The SDK waits until its reader is through.
         if at_once:
             self._harness.kill()
         try:

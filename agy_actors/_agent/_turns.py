@@ -31,6 +31,7 @@ from agy_actors._agent._errors import (
 from agy_actors._agent._replies import ChatReply
 from agy_actors._agent._session import SessionBroken
 from agy_actors._agent._settings import CANCEL_GRACE, chat_timeout, stall_timeout
+from agy_actors._agent._stream import AHEAD
 from agy_actors._agent._turn import Turn
 from agy_actors._events import TurnEnded, TurnRetried, TurnStarted
 from agy_actors._kernel import Lane, Message
@@ -44,21 +45,21 @@ if TYPE_CHECKING:
     from agy_actors._agent._diagnosis import ModelFailure
     from agy_actors._agent._life import AgentSpec, Life, Trial
     from agy_actors._agent._session import Session
-    from agy_actors._agent._stream import ChatStream
+    from agy_actors._agent._stream import Tape
 
 __all__ = ["StreamChat", "TurnTakingActor"]
 
 
 class StreamChat(Message[ChatReply]):
-    """A `Chat` whose answer goes to a `ChatStream` as it comes."""
+    """A `Chat` whose answer goes onto a `Tape` as it comes."""
 
-    __slots__ = ("chat", "stream")
+    __slots__ = ("chat", "tape")
 
     lane = Lane.TURN
 
-    def __init__(self, chat: messages.Chat, stream: ChatStream) -> None:
+    def __init__(self, chat: messages.Chat, tape: Tape) -> None:
         self.chat = chat
-        self.stream = stream
+        self.tape = tape
 
 
 class TurnTakingActor(AnsweringActor):
@@ -90,13 +91,13 @@ class TurnTakingActor(AnsweringActor):
         return await self._have_chat(chat, None)
 
     async def _stream_chat(self, message: StreamChat) -> ChatReply | None:
-        return await self._have_chat(message.chat, message.stream)
+        return await self._have_chat(message.chat, message.tape)
 
-    async def _have_chat(self, chat: messages.Chat, stream: ChatStream | None) -> ChatReply | None:
+    async def _have_chat(self, chat: messages.Chat, tape: Tape | None) -> ChatReply | None:
         envelope = self.turn_envelope
         assert envelope is not None
         try:
-            return await self._have_turn(chat.prompt, chat.timeout, chat.stall_timeout, stream)
+            return await self._have_turn(chat.prompt, chat.timeout, chat.stall_timeout, tape)
         except (TurnError, AgentDeadError) as error:
             if envelope.reply_to is not None:
                 raise
@@ -131,6 +132,8 @@ class TurnTakingActor(AnsweringActor):
             return True
         if not self._cancelled:
             self._cancelled = True
+            if isinstance(self.turn_envelope.message, StreamChat):
+                self.turn_envelope.message.tape.read_through()
             self._cancelling = self._loop.create_task(self._cancel_turn(self._session))
         return True
 
@@ -143,7 +146,7 @@ class TurnTakingActor(AnsweringActor):
     # A turn.
 
     async def _have_turn(
-        self, prompt: Any, timeout: float | None, stall: float | None, stream: ChatStream | None
+        self, prompt: Any, timeout: float | None, stall: float | None, tape: Tape | None
     ) -> ChatReply:
         envelope = self.turn_envelope
         assert envelope is not None
@@ -158,9 +161,9 @@ class TurnTakingActor(AnsweringActor):
                 turn = self._current = Turn(self.redact, self._host.monotonic)
                 try:
                     await self._wait_to_try(trial, turn)
-                    return await self._try(turn, trial, prompt, stall or stall_timeout(), stream)
+                    return await self._try(turn, trial, prompt, stall or stall_timeout(), tape)
                 except TurnError as error:
-                    delay = self._delay_of_retry(error, turn, trial, stream)
+                    delay = self._delay_of_retry(error, turn, trial, tape)
                     if delay is None:
                         raise
                     self._note_retry(trial, error, delay)
@@ -215,21 +218,21 @@ class TurnTakingActor(AnsweringActor):
             self._waiting = None
 
     async def _try(
-        self, turn: Turn, trial: Trial, prompt: Any, stall: float, stream: ChatStream | None
+        self, turn: Turn, trial: Trial, prompt: Any, stall: float, tape: Tape | None
     ) -> ChatReply:
         trial.attempt += 1
         self._log.bind(turn=self.life.turns).debug("Turn starts, attempt {}", trial.attempt)
         if self.spec.hub.active:
             self._publish(TurnStarted, turn=self.life.turns, attempt=trial.attempt)
-        return await self._run_turn(turn, trial, prompt, stall, stream)
+        return await self._run_turn(turn, trial, prompt, stall, tape)
 
     def _delay_of_retry(
-        self, error: TurnError, turn: Turn, trial: Trial, stream: ChatStream | None
+        self, error: TurnError, turn: Turn, trial: Trial, tape: Tape | None
     ) -> float | None:
         """Return the seconds after which the turn is to be tried again, if it is."""
         if trial.cancelled or trial.answered:
             return None
-        if stream is not None and (turn.text or turn.thoughts):
+        if tape is not None and (turn.text or turn.thoughts):
             return None
         now = self._host.monotonic()
         try:
@@ -273,7 +276,7 @@ class TurnTakingActor(AnsweringActor):
         self._loop.call_soon(self._tell_idle)
 
     async def _run_turn(
-        self, turn: Turn, trial: Trial, prompt: Any, stall: float, stream: ChatStream | None
+        self, turn: Turn, trial: Trial, prompt: Any, stall: float, tape: Tape | None
     ) -> ChatReply:
         session = self._session
         assert session is not None
@@ -284,13 +287,18 @@ class TurnTakingActor(AnsweringActor):
             raise self._timeout_error(turn, trial.seconds, stalled=False)
         before = session.usage
         deadline = self._loop.time() + left
+        session.hold_at_most(None if tape is None else AHEAD)
         try:
             async with asyncio.timeout(left):
                 await session.send(prompt)
-                await self._read_steps(session, turn, stall, stream)
+                await self._read_steps(session, turn, stall, tape)
         except TimeoutError:
             stalled = self._loop.time() < deadline
-            error = self._timeout_error(turn, stall if stalled else trial.seconds, stalled=stalled)
+            if tape is not None and tape.crowded:
+                error: TurnError = self._reader_error(turn, trial.seconds)
+            else:
+                seconds = stall if stalled else trial.seconds
+                error = self._timeout_error(turn, seconds, stalled=stalled)
             await self._halt_or_crash(session)
             raise error from None
         except SessionBroken as broken:
@@ -310,6 +318,7 @@ class TurnTakingActor(AnsweringActor):
             await self._halt_or_crash(session)
             raise
         finally:
+            session.hold_at_most(None)
             if self._session is session:
                 self._count_usage(session, before)
         if self._cancelled:
@@ -317,7 +326,7 @@ class TurnTakingActor(AnsweringActor):
         return self._reply(turn, trial, session)
 
     async def _read_steps(
-        self, session: Session, turn: Turn, stall: float, stream: ChatStream | None
+        self, session: Session, turn: Turn, stall: float, tape: Tape | None
     ) -> None:
         while True:
             async with asyncio.timeout(None if turn.tools_at_work else stall):
@@ -328,11 +337,13 @@ class TurnTakingActor(AnsweringActor):
             before = turn.failure
             for event in turn.observe(step):
                 self.spec.pace.accepted(self.spec.pace_key)
-                if stream is not None:
-                    stream.push(event)
+                if tape is not None:
+                    tape.push(event)
             if turn.failure is not before:
                 self._note_refusal(turn.failure)
             self._check_valves(turn)
+            if tape is not None:
+                await tape.wait_for_room()
 
     def _check_valves(self, turn: Turn) -> None:
         spec = self.spec
@@ -408,6 +419,14 @@ class TurnTakingActor(AnsweringActor):
         return kind(
             f"a turn of {self} {what} {seconds:g} seconds and was cancelled"
             f"{tools if turn.tools_at_work else ''}",
+            text=turn.text,
+            tool_calls=turn.tool_calls,
+        )
+
+    def _reader_error(self, turn: Turn, seconds: float) -> TurnError:
+        return TurnTimeout(
+            f"a turn of {self} did not end within {seconds:g} seconds, as the reader of its"
+            " stream did not keep up, and was cancelled",
             text=turn.text,
             tool_calls=turn.tool_calls,
         )

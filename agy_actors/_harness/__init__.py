@@ -1,5 +1,6 @@
 """`localharness` processes: the only package that rests on private parts of the SDK."""
 
 from agy_actors._harness._launch import Harness
+from agy_actors._harness._steps import StepQueue
 
-__all__ = ["Harness"]
+__all__ = ["Harness", "StepQueue"]

@@ -79,6 +79,7 @@ class Playback:
                     await send({"type": "http.response.start", "status": status, "headers": raw})
                 case Send(data):
                     await send({"type": "http.response.body", "body": data, "more_body": True})
+                    await asyncio.sleep(0)  # To notice a client that goes away.
                 case Finish():
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
                 case Reset():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import threading
 from typing import TYPE_CHECKING
 
@@ -17,12 +19,16 @@ from agy_actors import (
     TurnCancelled,
     TurnInterrupted,
     TurnStalled,
+    TurnTimeout,
 )
+from agy_actors._agent._stream import AHEAD, Tape
 from agy_actors._kernel import AskTimeout
 from agy_actors.testing import ScriptedModel, call_tool, malformed, say, silence
-from tests.harnesses import PATIENCE, SOON, kill_harness
+from tests.harnesses import PATIENCE, SOON, kill_harness, until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from agy_actors import AgentRef, SupervisorRef
     from tests.agent.agents import Configure
 
@@ -142,7 +148,8 @@ def test_a_reader_may_stop_waiting_for_an_event_and_the_turn_goes_on(
     gate = threading.Event()
     model.then(say("one two", gate=gate))
     stream = agent.stream("hi")
-    first = next(stream.events())
+    patient = stream.events()
+    first = next(patient)
     events = stream.events(timeout=0.05)
 
     assert next(events) == first
@@ -208,3 +215,214 @@ def test_a_cancelled_turn_is_raised_to_the_reader(model: ScriptedModel, agent: A
 
     with pytest.raises(TurnCancelled):
         next(pieces)
+
+
+# Who reads, and how fast.
+
+
+def test_the_turn_waits_for_its_slowest_reader_and_nothing_is_lost(
+    model: ScriptedModel, agent: AgentRef
+) -> None:
+    words = [f"w{number} " for number in range(4 * AHEAD)]
+    # One step for each: the harness joins what it has no time to send.
+    model.then(say("".join(words), chunks=words, delay=0.0005))
+    stream = agent.stream(Chat("hi"))
+    slow, quick = iter(stream), iter(stream)
+    tape: Tape = stream._tape  # what the reader is to be protected from
+
+    first = next(slow)
+    ahead = list(itertools.islice(quick, AHEAD - 1))
+    until(lambda: tape.crowded)
+
+    assert not stream.done()
+    assert "".join([*ahead, *_in_thread(quick, slow)]) == "".join(words)
+    assert first == words[0]
+    assert stream.result().text == "".join(words)
+
+
+def _in_thread(quick: Iterator[str], slow: Iterator[str]) -> list[str]:
+    """Read both to the end: neither gets far without the other."""
+    pieces: list[str] = []
+    reader = threading.Thread(target=lambda: pieces.extend(quick))
+    reader.start()
+    for _ in slow:
+        pass
+    reader.join(PATIENCE)
+    return pieces
+
+
+def test_a_reader_that_comes_late_gets_all_the_text_in_fewer_pieces(
+    model: ScriptedModel, agent: AgentRef
+) -> None:
+    words = [f"w{number} " for number in range(3 * AHEAD)]
+    model.then(say("".join(words), chunks=words, delay=0.0005))
+    stream = agent.stream("hi")
+
+    pieces = list(stream)
+    again = list(stream)
+
+    assert "".join(again) == "".join(pieces) == "".join(words)
+    assert len(again) < len(pieces)
+
+
+def test_who_waits_for_the_whole_reply_does_not_hold_the_turn_up(
+    model: ScriptedModel, agent: AgentRef
+) -> None:
+    words = [f"w{number} " for number in range(3 * AHEAD)]
+    model.then(say("".join(words), chunks=words, delay=0.0005))
+    stream = agent.stream("hi")
+    unread = stream.events()
+
+    assert stream.result(PATIENCE).text == "".join(words)
+    assert "".join(event.text for event in unread if isinstance(event, Text)) == "".join(words)
+
+
+def test_a_reader_that_does_not_keep_up_is_named_when_the_turns_time_is_over(
+    model: ScriptedModel, agent: AgentRef
+) -> None:
+    words = [f"w{number} " for number in range(3 * AHEAD)]
+    model.then(say("".join(words), chunks=words, delay=0.0005))
+    stream = agent.stream(Chat("hi", timeout=1.5))
+    pieces = iter(stream)
+    next(pieces)
+    until(stream.done)
+
+    with pytest.raises(TurnTimeout, match="reader of its stream did not keep up"):
+        list(pieces)
+    assert agent.ask(Chat("a"), timeout=PATIENCE).text == "echo: a"
+
+
+def test_a_turn_that_waits_for_its_reader_can_be_cancelled(
+    model: ScriptedModel, agent: AgentRef
+) -> None:
+    words = [f"w{number} " for number in range(4 * AHEAD)]
+    model.then(say("".join(words), chunks=words, delay=0.0005))
+    stream = agent.stream("hi")
+    pieces = iter(stream)
+    next(pieces)
+    until(lambda: stream._tape.crowded)
+
+    assert agent.ask(Cancel())
+
+    with pytest.raises(TurnCancelled):
+        list(pieces)
+
+
+@pytest.mark.parametrize("how", ["close", "break", "throw away", "with"])
+def test_the_turn_is_cancelled_when_nobody_is_left_to_read_it(
+    model: ScriptedModel, agent: AgentRef, how: str
+) -> None:
+    model.then(silence("one two three "))
+    stream = agent.stream("slow")
+    if how == "throw away":
+        model.wait_for_requests(1)
+        del stream
+    elif how == "break":
+        for _ in stream:
+            break
+    elif how == "close":
+        with stream.events() as events:
+            next(events)
+    else:
+        with stream:
+            next(iter(stream))
+
+    assert model.wait_for_disconnect(SOON).prompt == "slow"
+    assert agent.ask(Chat("a"), timeout=PATIENCE).text == "echo: a"
+
+
+def test_a_turn_goes_on_while_anybody_reads_it(model: ScriptedModel, agent: AgentRef) -> None:
+    gate = threading.Event()
+    model.then(say("one two three", gate=gate))
+    stream = agent.stream("hi")
+    texts = iter(stream)
+    first = next(texts)
+
+    stream.events().close()
+    del stream
+    gate.set()
+
+    assert first + "".join(texts) == "one two three"
+
+
+# In an event loop.
+
+
+def test_async_readers_get_all_while_their_loop_runs_on(
+    model: ScriptedModel, agent: AgentRef
+) -> None:
+    gate = threading.Event()
+    model.then(say("one two three", gate=gate))
+
+    async def main() -> None:
+        stream = agent.stream("hi")
+        pieces: list[str] = []
+
+        async def read() -> None:
+            async for text in stream:
+                pieces.append(text)  # noqa: PERF401 # each is looked at as it comes
+
+        reading = asyncio.create_task(read())
+        await _until_async(lambda: bool(pieces))  # The loop runs while the reader waits.
+        gate.set()
+        await reading
+        reply = await stream
+
+        assert "".join(pieces) == reply.text == "one two three"
+        assert "".join([text async for text in stream]) == reply.text
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+
+
+async def _until_async(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 # what it waits for is another thread's
+        await asyncio.sleep(0.001)
+
+
+def test_an_async_reader_gets_the_turns_error_after_what_came_before_it(
+    model: ScriptedModel, either: AgentRef
+) -> None:
+    model.then(malformed("half "))
+
+    async def main() -> None:
+        pieces = aiter(either.stream("hi"))
+
+        assert await anext(pieces) == "half "
+        with pytest.raises(ModelError):
+            await anext(pieces)
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+
+
+def test_leaving_an_async_stream_cancels_the_turn(model: ScriptedModel, agent: AgentRef) -> None:
+    model.then(silence("half "))
+
+    async def main() -> None:
+        async with agent.stream("slow") as stream:
+            async for _ in stream:
+                break
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+
+    assert model.wait_for_disconnect(SOON).prompt == "slow"
+
+
+def test_an_async_reader_may_stop_waiting_for_an_event(
+    model: ScriptedModel, agent: AgentRef
+) -> None:
+    gate = threading.Event()
+    model.then(say("one two", gate=gate))
+
+    async def main() -> None:
+        stream = agent.stream("hi")
+        patient = aiter(stream)
+        first = await anext(patient)
+        events = stream.events(timeout=0.05)
+
+        assert isinstance(await anext(events), Text)
+        with pytest.raises(AskTimeout):
+            await anext(events)
+        gate.set()
+        assert first + "".join([text async for text in patient]) == "one two"
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
