@@ -18,6 +18,7 @@ from agy_actors._agent import (
     ChatReply,
     ChatStream,
     ClearHistory,
+    ConfirmationAsked,
     Delete,
     Disconnect,
     GetCompactionIndices,
@@ -34,6 +35,7 @@ from agy_actors._agent import (
     IsIdle,
     ModelError,
     PaceStatistics,
+    QuestionAsked,
     QuotaExceeded,
     RetryPolicy,
     Send,
@@ -46,6 +48,8 @@ from agy_actors._agent import (
     TurnTimeout,
     WaitForIdle,
     WaitForWakeup,
+    confirmations,
+    questions,
 )
 from agy_actors._events import (
     AgentCrashed,
@@ -133,6 +137,7 @@ __all__ = [
     "ChatReply",
     "ChatStream",
     "ClearHistory",
+    "ConfirmationAsked",
     "CreateAgent",
     "CreatePool",
     "CreateSupervisor",
@@ -170,6 +175,7 @@ __all__ = [
     "PaceStatistics",
     "PoolRef",
     "PoolStatistics",
+    "QuestionAsked",
     "QuotaExceeded",
     "QuotaHold",
     "ReplyFuture",
@@ -200,5 +206,7 @@ __all__ = [
     "WaitForWakeup",
     "as_completed",
     "carry_over_logging",
+    "confirmations",
+    "questions",
     "watch",
 ]

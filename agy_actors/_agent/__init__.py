@@ -1,6 +1,7 @@
 """One SDK agent in one actor: messages, turns, streams, errors, and the SDK's boundary."""
 
 from agy_actors._agent._actor import AgentActor, Outcome, Reporter, StreamChat
+from agy_actors._agent._as_tool import make_tool
 from agy_actors._agent._errors import (
     AgentDeadError,
     AgentStartError,
@@ -13,6 +14,13 @@ from agy_actors._agent._errors import (
     TurnInterrupted,
     TurnStalled,
     TurnTimeout,
+)
+from agy_actors._agent._human import (
+    ConfirmationAsked,
+    QuestionAsked,
+    confirmations,
+    off_the_loop,
+    questions,
 )
 from agy_actors._agent._life import AgentSpec, Life
 from agy_actors._agent._messages import (
@@ -55,6 +63,7 @@ __all__ = [
     "ChatReply",
     "ChatStream",
     "ClearHistory",
+    "ConfirmationAsked",
     "Delete",
     "Disconnect",
     "GetCompactionIndices",
@@ -75,6 +84,7 @@ __all__ = [
     "PaceBoard",
     "PaceKeeper",
     "PaceStatistics",
+    "QuestionAsked",
     "QuotaExceeded",
     "Reporter",
     "RetryPolicy",
@@ -89,4 +99,8 @@ __all__ = [
     "TurnTimeout",
     "WaitForIdle",
     "WaitForWakeup",
+    "confirmations",
+    "make_tool",
+    "off_the_loop",
+    "questions",
 ]

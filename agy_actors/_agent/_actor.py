@@ -28,7 +28,7 @@ from agy_actors._agent._diagnosis import diagnose
 from agy_actors._agent._errors import ModelError, TurnInterrupted
 from agy_actors._agent._session import Session
 from agy_actors._agent._settings import START_TIMEOUT, STOP_GRACE
-from agy_actors._agent._turns import StreamChat, TurnTakingActor
+from agy_actors._agent._turns import StreamChat, TurnCaller, TurnTakingActor
 from agy_actors._events import (
     AgentCrashed,
     AgentFellAsleep,
@@ -37,7 +37,7 @@ from agy_actors._events import (
     HarnessDied,
     HarnessStarted,
 )
-from agy_actors._kernel import Frame, current_caller, fail
+from agy_actors._kernel import current_caller, fail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -45,22 +45,6 @@ if TYPE_CHECKING:
     from agy_actors._agent._life import AgentSpec, Life
 
 __all__ = ["AgentActor", "Outcome", "Reporter", "StreamChat"]
-
-
-class _TurnCaller:
-    """Names the running turn as the caller of what tools and hooks ask."""
-
-    def __init__(self, actor: AgentActor, thread_id: int) -> None:
-        self._actor = actor
-        self.thread_id = thread_id
-
-    def frames(self) -> tuple[Frame, ...]:
-        actor = self._actor
-        turn = actor.turn_envelope
-        frame = Frame(
-            actor.actor_urn, actor.spec.name, in_turn=turn is not None, loop_blocked=False
-        )
-        return (frame,) if turn is None else (*turn.frames, frame)
 
 
 class AgentActor(TurnTakingActor):
@@ -82,7 +66,7 @@ class AgentActor(TurnTakingActor):
         self.open_turns(open=False)
         # The SDK's tasks, in which tools run, keep the context that opened the session.
         self._context = contextvars.copy_context()
-        self._context.run(current_caller.set, _TurnCaller(self, self._thread_id))
+        self._context.run(current_caller.set, TurnCaller(self, self._thread_id))
         if self.spec.hub.active:
             self._publish(AgentStarted, restarts=self.life.restarts)
         self._opening = self._loop.create_task(self._open(), context=self._context)

@@ -8,6 +8,7 @@ import pykka
 from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage] # no public name
 
 from agy_actors._agent._actor import AgentActor, StreamChat
+from agy_actors._agent._as_tool import make_tool
 from agy_actors._agent._messages import Chat
 from agy_actors._agent._stream import ChatStream, Tape
 from agy_actors._kernel import (
@@ -22,7 +23,7 @@ from agy_actors._kernel import (
 from agy_actors._kernel._callers import chain_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from agy_actors._kernel import Message
@@ -61,16 +62,46 @@ class AgentRef(AsyncioActorRef):
         """
         return AgentRef.stream_to(self, message, lambda chat: chat)
 
+    def as_tool(
+        self, name: str, description: str, *, timeout: float | None = None
+    ) -> Callable[[str], Coroutine[Any, Any, str]]:
+        """Make a tool of this agent, for the `tools` of another's configuration.
+
+        The other's model calls it with a prompt, and is given the text of this agent's
+        answer, or told of its error. When the other's turn ends, so does this one's.
+
+        Args:
+            name: the tool's name, for the model.
+            description: what the tool is good for, for the model.
+            timeout: seconds for each call's turn, as of `Chat`.
+
+        Raises:
+            InvalidConfig: the name is none, the description is empty, or the timeout is
+                not above 0.
+
+        Where agents are tools of each other in a circle, a turn that comes to itself
+        again ends with the `DeadlockError` that names the circle, and all turns of the
+        circle with it.
+        """
+        return make_tool(
+            lambda chat: AgentRef.stream_to(self, chat, lambda m: m, blocking=False),
+            name,
+            description,
+            timeout,
+        )
+
     @staticmethod
     def stream_to(
         ref: AsyncioActorRef,
         message: Chat | str,
         wrap: Callable[[StreamChat], Message[Any]],
+        *,
+        blocking: bool = True,
     ) -> ChatStream:
         """Stream from an agent, or from what stands before several. See `stream`."""
         chat = message if isinstance(message, Chat) else Chat(message)
         caller = current_caller.get()
-        frames = () if caller is None else chain_to(ref, chat, caller)
+        frames = () if caller is None else chain_to(ref, chat, caller, blocking=blocking)
         tape = Tape()
         tape.future.about = (chat, ref)
         try:

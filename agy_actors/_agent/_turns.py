@@ -34,10 +34,10 @@ from agy_actors._agent._settings import CANCEL_GRACE, chat_timeout, stall_timeou
 from agy_actors._agent._stream import AHEAD
 from agy_actors._agent._turn import Turn
 from agy_actors._events import TurnEnded, TurnRetried, TurnStarted
-from agy_actors._kernel import Lane, Message
+from agy_actors._kernel import Frame, Lane, Message, current_caller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from google.antigravity import types as sdk
 
@@ -46,8 +46,10 @@ if TYPE_CHECKING:
     from agy_actors._agent._life import AgentSpec, Life, Trial
     from agy_actors._agent._session import Session
     from agy_actors._agent._stream import Tape
+    from agy_actors._events import AgentEvent
+    from agy_actors._kernel import ReplyFuture
 
-__all__ = ["StreamChat", "TurnTakingActor"]
+__all__ = ["StreamChat", "TurnCaller", "TurnTakingActor", "running_turn"]
 
 
 class StreamChat(Message[ChatReply]):
@@ -72,6 +74,11 @@ class TurnTakingActor(AnsweringActor):
         self._cancelling: asyncio.Task[None] | None = None
         self._waiting: asyncio.Task[None] | None = None
         self._harness_gone = False
+        self._turn_error: Exception | None = None
+        self._adopted: set[ReplyFuture[Any] | asyncio.Future[Any]] = set()
+        self._stall = 0.0
+        self._stall_timer: asyncio.Timeout | None = None
+        self._people_asked = 0
 
     @abc.abstractmethod
     def _crash(self, error: Exception) -> None:
@@ -84,6 +91,49 @@ class TurnTakingActor(AnsweringActor):
     @abc.abstractmethod
     def _doze_later(self) -> None:
         """Have the session closed when the agent was idle for long."""
+
+    # For what runs inside a turn, on its loop: tools, hooks and handlers.
+
+    def fail_turn(self, error: Exception) -> None:
+        """End the running turn with an error."""
+        task = None if self.turn_envelope is None else self._in_flight.get(self.turn_envelope)
+        if task is not None and self._turn_error is None:
+            self._turn_error = error
+            task.cancel()
+
+    def adopt(self, future: ReplyFuture[Any] | asyncio.Future[Any]) -> None:
+        """Have the future cancelled when the running turn ends, if it is not done then."""
+        self._adopted.add(future)
+        if self.turn_envelope is None or self._cancelled:
+            self._abandon_adopted()
+
+    def announce(self, kind: type[AgentEvent], **facts: Any) -> bool:
+        """Publish an event that wants an answer, and return whether anybody is told."""
+        if not self.spec.hub.active:
+            return False
+        self._publish(kind, **facts)
+        return True
+
+    @contextlib.contextmanager
+    def person_asked(self) -> Iterator[None]:
+        """Count no silence as a stall meanwhile: the turn waits for somebody."""
+        self._people_asked += 1
+        self._renew_stall_timer()
+        try:
+            yield
+        finally:
+            self._people_asked -= 1
+            self._renew_stall_timer()
+
+    def _renew_stall_timer(self) -> None:
+        timer, turn = self._stall_timer, self._current
+        if timer is not None and turn is not None:
+            timer.reschedule(self._stall_deadline(turn))
+
+    def _abandon_adopted(self) -> None:
+        adopted, self._adopted = self._adopted, set()
+        for future in adopted:
+            future.cancel()
 
     # Messages.
 
@@ -132,6 +182,7 @@ class TurnTakingActor(AnsweringActor):
             return True
         if not self._cancelled:
             self._cancelled = True
+            self._abandon_adopted()
             if isinstance(self.turn_envelope.message, StreamChat):
                 self.turn_envelope.message.tape.read_through()
             self._cancelling = self._loop.create_task(self._cancel_turn(self._session))
@@ -154,6 +205,7 @@ class TurnTakingActor(AnsweringActor):
         trial = self.life.take_up(envelope, timeout or chat_timeout(), started)
         self._wake()
         self._cancelled = False
+        self._turn_error = None
         handed_over = False
         failure: BaseException | None = None
         try:
@@ -175,6 +227,9 @@ class TurnTakingActor(AnsweringActor):
             failure = error
             if self._closing:
                 raise self.dead_error() from None
+            if self._turn_error is not None:
+                failure = self._turn_error
+                raise self._turn_error from None
             raise
         except BaseException as error:
             failure = error
@@ -265,6 +320,7 @@ class TurnTakingActor(AnsweringActor):
     def _end_turn(self, *, handed_over: bool) -> None:
         self._current = None
         self.turn_envelope = None
+        self._abandon_adopted()
         if self._cancelling is not None:
             self._cancelling.cancel()
             self._cancelling = None
@@ -328,9 +384,11 @@ class TurnTakingActor(AnsweringActor):
     async def _read_steps(
         self, session: Session, turn: Turn, stall: float, tape: Tape | None
     ) -> None:
+        self._stall = stall
         while True:
-            async with asyncio.timeout(None if turn.tools_at_work else stall):
+            async with asyncio.timeout_at(self._stall_deadline(turn)) as self._stall_timer:
                 step = await session.next_step()
+            self._stall_timer = None
             if step is None:
                 return
             self.life.record(step)
@@ -344,6 +402,11 @@ class TurnTakingActor(AnsweringActor):
             self._check_valves(turn)
             if tape is not None:
                 await tape.wait_for_room()
+
+    def _stall_deadline(self, turn: Turn) -> float | None:
+        if turn.tools_at_work or self._people_asked:
+            return None
+        return self._loop.time() + self._stall
 
     def _check_valves(self, turn: Turn) -> None:
         spec = self.spec
@@ -384,6 +447,7 @@ class TurnTakingActor(AnsweringActor):
         Who abandons the turn meanwhile must not keep that from happening: only the
         incarnation's own end does.
         """
+        self._abandon_adopted()
         halting = self._loop.create_task(session.halt(CANCEL_GRACE))
         abandoned = False
         while not halting.done():
@@ -457,3 +521,25 @@ class TurnTakingActor(AnsweringActor):
         messages.Cancel: _cancel,
     }
     """What answers each type of message."""
+
+
+class TurnCaller:
+    """Names the running turn as the caller of what tools and hooks ask."""
+
+    def __init__(self, actor: TurnTakingActor, thread_id: int) -> None:
+        self.actor = actor
+        self.thread_id = thread_id
+
+    def frames(self) -> tuple[Frame, ...]:
+        actor = self.actor
+        turn = actor.turn_envelope
+        frame = Frame(
+            actor.actor_urn, actor.spec.name, in_turn=turn is not None, loop_blocked=False
+        )
+        return (frame,) if turn is None else (*turn.frames, frame)
+
+
+def running_turn() -> TurnTakingActor | None:
+    """Return the agent inside whose turn this code runs, if it is a tool's or a hook's."""
+    caller = current_caller.get()
+    return caller.actor if isinstance(caller, TurnCaller) else None

@@ -71,14 +71,22 @@ current_caller: contextvars.ContextVar[Caller | None] = contextvars.ContextVar(
 """The actor in whose context this code runs, if any."""
 
 
-def chain_to(target: AsyncioActorRef, message: object, caller: Caller) -> tuple[Frame, ...]:
-    """Return the frames that a blocking ask of `target` carries.
+def chain_to(
+    target: AsyncioActorRef, message: object, caller: Caller, *, blocking: bool = True
+) -> tuple[Frame, ...]:
+    """Return the frames that an ask of `target` carries whose reply is waited for.
+
+    Args:
+        target: whom to ask.
+        message: what to ask.
+        caller: who asks.
+        blocking: whether the waiting blocks its thread, or is a coroutine's.
 
     Raises:
         DeadlockError: the target waits for the asker, so the reply could never come.
     """
     frames = caller.frames()
-    if frames and threading.get_ident() == caller.thread_id:
+    if blocking and frames and threading.get_ident() == caller.thread_id:
         frames = (*frames[:-1], frames[-1]._replace(loop_blocked=True))
     stop = isinstance(message, _ActorStop)
     after_turn = target.actor_class.stop_grace is None if stop else takes_turn(message)

@@ -6,7 +6,7 @@ import queue
 from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from agy_actors._agent import AgentRef, Chat, ChatReply, ChatStream, InvalidConfig
+from agy_actors._agent import AgentRef, Chat, ChatReply, ChatStream, InvalidConfig, make_tool
 from agy_actors._kernel import (
     MailboxFull,
     Message,
@@ -19,7 +19,7 @@ from agy_actors._supervision._ref import OwnerRef
 from agy_actors._supervision._routing import Routing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
 
     from agy_actors._supervision._pool import Pool
 
@@ -128,6 +128,24 @@ class PoolRef(OwnerRef):
         if self.routing is Routing.BROADCAST:
             raise InvalidConfig(f"{self} broadcasts: its answers are no one stream")
         return AgentRef.stream_to(self, message, lambda chat: self._job(chat, key))
+
+    def as_tool(
+        self, name: str, description: str, *, timeout: float | None = None
+    ) -> Callable[[str], Coroutine[Any, Any, str]]:
+        """Make a tool of this pool, for the `tools` of an agent's configuration.
+
+        Each call has a turn of one of the members. See `AgentRef.as_tool`.
+        """
+        if self.routing in (Routing.BROADCAST, Routing.CONSISTENT_HASH):
+            raise InvalidConfig(f"{self} routes by {self.routing.value}: it cannot be one tool")
+        return make_tool(
+            lambda chat: AgentRef.stream_to(
+                self, chat, lambda message: self._job(message, None), blocking=False
+            ),
+            name,
+            description,
+            timeout,
+        )
 
     def map(
         self,

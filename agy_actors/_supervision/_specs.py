@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from google.antigravity import Agent, AgentConfig
 from google.antigravity.types import SessionContinuationMode
 
-from agy_actors._agent import AgentSpec, InvalidConfig, RetryPolicy
+from agy_actors._agent import AgentSpec, InvalidConfig, RetryPolicy, off_the_loop
 from agy_actors._supervision._decisions import Backoff, Restart, Strategy
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def build_spec(
             # F10: known from the start, so that an agent can be resumed however early it dies.
             "session_continuation_mode": SessionContinuationMode.CREATE_OR_RESUME,
             "save_dir": str(directory),
+            **off_the_loop(config),
         }
     )
     try:
