@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from google.antigravity.hooks.hooks import HookContext
     from google.antigravity.types import AskQuestionInteractionSpec
 
+    Answer = str | Sequence[str] | QuestionResponse | None
+
 __all__ = ["ConfirmationAsked", "QuestionAsked", "confirmations", "off_the_loop", "questions"]
 
 
@@ -59,10 +61,10 @@ class QuestionAsked(AgentEvent):
 
     questions: tuple[AskQuestionEntry, ...]
 
-    reply: ReplyFuture[Sequence[str | QuestionResponse | None]] = dataclasses.field(compare=False)
-    """For any thread to set. An answer is the text of an option or any other, the SDK's
-    own `QuestionResponse`, or `None` for none. Done already if the turn has ended or the
-    time is over."""
+    reply: ReplyFuture[Sequence[Answer]] = dataclasses.field(compare=False)
+    """For any thread to set. An answer is the text of an option or any other, several
+    such where several may be chosen, the SDK's own `QuestionResponse`, or `None` for none.
+    Done already if the turn has ended or the time is over."""
 
 
 def confirmations(
@@ -129,8 +131,8 @@ class _Questions(OnInteractionHook):
         del context
         turn = running_turn()
         asked = tuple(data.questions)
-        reply: ReplyFuture[Sequence[str | QuestionResponse | None]] = ReplyFuture()
-        answers: Sequence[str | QuestionResponse | None] = ()
+        reply: ReplyFuture[Sequence[Answer]] = ReplyFuture()
+        answers: Sequence[Answer] = ()
         if turn is not None and turn.announce(QuestionAsked, questions=asked, reply=reply):
             answers = await _answer(turn, reply, self._timeout, ())
             if isinstance(answers, str):
@@ -225,12 +227,14 @@ async def _answer(
     return default
 
 
-def _response(entry: AskQuestionEntry, answer: str | QuestionResponse | None) -> QuestionResponse:
+def _response(entry: AskQuestionEntry, answer: Answer) -> QuestionResponse:
     if isinstance(answer, QuestionResponse):
         return answer
     if answer is None:
         return QuestionResponse(skipped=True)
-    chosen = [option.id for option in entry.options if option.text == answer]
-    if chosen:
-        return QuestionResponse(selected_option_ids=chosen)
-    return QuestionResponse(freeform_response=str(answer))
+    said = [answer] if isinstance(answer, str) else list(answer)
+    ids = {option.text: option.id for option in entry.options}
+    return QuestionResponse(
+        selected_option_ids=[ids[text] for text in said if text in ids] or None,
+        freeform_response="; ".join(text for text in said if text not in ids),
+    )
