@@ -3,7 +3,7 @@
 Guarantees:
 
 *   A reader gets every event, in order, and the turn's error after those that came before.
-*   The turn is at most `AHEAD` events ahead of its slowest reader, so memory is bounded by
+*   The turn is at most `Tape.AHEAD` events ahead of its slowest reader, so memory is bounded by
     the answer's own text: what all have read is joined into few pieces.
 *   When nobody is left to read, the turn is cancelled.
 """
@@ -17,7 +17,7 @@ import contextlib
 import itertools
 import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 from google.antigravity.types import Text, Thought, ToolCall
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
     StreamEvent = Text | Thought | ToolCall
 
-__all__ = ["AHEAD", "ChatStream", "StreamCursor", "Tape"]
+__all__ = ["ChatStream", "StreamCursor", "Tape"]
 
 T = TypeVar("T")
 
-AHEAD = 256
-"""How many events the turn may be ahead of its slowest reader. Arbitrary: enough for a
-reader that looks in now and then, and a few kilobytes."""
+LINGER = 0.5
+"""Seconds in which a stream may be read on that was left in the middle, by
+`next(iter(stream))` say. Arbitrary: it tells who goes on reading from who does not."""
 
 
 class Tape:
@@ -46,6 +46,10 @@ class Tape:
     The agent records on its own thread, and waits for room on its loop; readers are on
     any thread. One lock guards it all, and nothing is called while it is held.
     """
+
+    AHEAD: ClassVar[int] = 256
+    """How many events the turn may be ahead of its slowest reader. Arbitrary: enough for a
+    reader that looks in now and then, and a few kilobytes."""
 
     def __init__(self) -> None:
         self.future: ReplyFuture[ChatReply] = ReplyFuture()
@@ -62,6 +66,8 @@ class Tape:
         """Whether somebody waits for the turn's end, and reads in this way."""
         self._wakers: list[Callable[[], None]] = []
         self._room: Callable[[], None] | None = None
+        self.kept = True
+        """Whether the stream is still there, and can be given another reader."""
         self.future.add_done_callback(self._finish)
 
     # For the agent.
@@ -79,7 +85,7 @@ class Tape:
         """Return when the readers have caught up, or the turn is nobody's any more."""
         loop = asyncio.get_running_loop()
         with self._lock:
-            if self._ahead() < AHEAD or self.future.done():
+            if self._ahead() < self.AHEAD or self.future.done():
                 return
             waiter = loop.create_future()
             self._room = _waker(loop, waiter)
@@ -89,7 +95,7 @@ class Tape:
     def crowded(self) -> bool:
         """Whether the turn has to wait for its readers."""
         with self._lock:
-            return self._ahead() >= AHEAD and not self.future.done()
+            return self._ahead() >= self.AHEAD and not self.future.done()
 
     # For readers.
 
@@ -97,6 +103,7 @@ class Tape:
         """Add a reader, and return what it has to read first."""
         with self._lock:
             self._positions[reader] = self._start
+            self._changed.notify_all()
             return list(self._past)
 
     def leave(self, reader: object) -> bool:
@@ -105,9 +112,18 @@ class Tape:
             self._positions.pop(reader, None)
             self._trim()
             room = self._take_room()
-            abandoned = not (self._positions or self._read_through or self.future.done())
+            abandoned = not self.wanted
         _call([room])
         return abandoned
+
+    def stays_unread(self) -> bool:
+        """Return whether nobody reads on in a while."""
+        host = current_host()
+        deadline = host.monotonic() + LINGER
+        with self._lock:
+            while not self.wanted and self.kept and (left := deadline - host.monotonic()) > 0:
+                self._changed.wait(left)
+            return not self.wanted
 
     def read_through(self) -> None:
         """Let the turn run on, however far ahead of its readers.
@@ -116,6 +132,7 @@ class Tape:
         """
         with self._lock:
             self._read_through = True
+            self._changed.notify_all()
             room = self._take_room()
         _call([room])
 
@@ -185,13 +202,13 @@ class Tape:
         """Join what all have read, `AHEAD` events at a time: so it costs next to nothing each."""
         end = self._start + len(self._recent)
         read = min(self._positions.values(), default=end if self._read_through else self._start)
-        while read - self._start >= AHEAD:
-            self._past += _joined([self._recent.popleft() for _ in range(AHEAD)])
-            self._start += AHEAD
+        while read - self._start >= self.AHEAD:
+            self._past += _joined([self._recent.popleft() for _ in range(self.AHEAD)])
+            self._start += self.AHEAD
 
     def _take_room(self) -> Callable[[], None] | None:
         # Not at the first free place: so that agent and reader do not take turns.
-        if self._room is None or not (self._ahead() <= AHEAD // 2 or self.future.done()):
+        if self._room is None or not (self._ahead() <= self.AHEAD // 2 or self.future.done()):
             return None
         room, self._room = self._room, None
         return room
@@ -212,7 +229,8 @@ class StreamCursor(Iterator[T], AsyncIterator[T], Generic[T]):
     """Reads a stream from its beginning, with `for` or with `async for`.
 
     Each is for one reader at a time. Closing the last one that is open before the turn
-    has ended cancels the turn; so does losing it, as by leaving a loop over it early.
+    has ended cancels the turn. So does losing it, as by leaving a loop over it early, if
+    nobody reads on within half a second.
     """
 
     def __init__(
@@ -291,7 +309,7 @@ class StreamCursor(Iterator[T], AsyncIterator[T], Generic[T]):
         # Whoever collects garbage may hold any lock, those of the tape and of its future
         # included; so another thread must do it. It is started without any lock.
         if getattr(self, "_open", False):
-            _in_other_thread(_leave, self._tape, self._reader)
+            _in_other_thread(_leave_lost, self._tape, self._reader)
 
     def _take(self) -> StreamEvent | None:
         if self._past:
@@ -315,13 +333,13 @@ class ChatStream:
     Iterate it for the text, in pieces, with `for` or, in an event loop, `async for`.
     `events`, `thoughts` and `tool_calls` are cursors of their own over the same events,
     from the first on, for as many readers as you like. The turn waits for the slowest: it
-    is at most `AHEAD` events ahead. An error of the turn is raised to each reader after
+    is at most `Tape.AHEAD` events ahead. An error of the turn is raised to each reader after
     what was streamed before it.
 
     The turn is cancelled when nobody is left to read it before it has ended: when the
-    stream is left as a context manager, or the last open cursor is closed, or left in the
-    middle of a loop, or when the stream was thrown away unread. `result`, `future` and
-    `await` read, too, all that comes.
+    stream is left as a context manager, when the last open cursor is closed, when a loop
+    is left in the middle and nobody reads on within half a second, or when the stream is
+    thrown away unread. `result`, `future` and `await` read, too, all that comes.
 
     Every method may be called from any thread.
     """
@@ -363,8 +381,10 @@ class ChatStream:
 
     def __del__(self) -> None:
         tape = getattr(self, "_tape", None)
-        if tape is not None and not tape.wanted:
-            _in_other_thread(tape.future.cancel)  # See `StreamCursor.__del__`.
+        if tape is not None:
+            tape.kept = False
+            if not tape.wanted:
+                _in_other_thread(tape.future.cancel)  # See `StreamCursor.__del__`.
 
     @property
     def future(self) -> ReplyFuture[ChatReply]:
@@ -449,6 +469,11 @@ def _joined(events: list[StreamEvent]) -> Iterator[StreamEvent]:
 
 def _leave(tape: Tape, reader: object) -> None:
     if tape.leave(reader):
+        tape.future.cancel()
+
+
+def _leave_lost(tape: Tape, reader: object) -> None:
+    if tape.leave(reader) and tape.stays_unread():
         tape.future.cancel()
 
 

@@ -31,7 +31,6 @@ from agy_actors._agent._errors import (
 from agy_actors._agent._replies import ChatReply
 from agy_actors._agent._session import SessionBroken
 from agy_actors._agent._settings import CANCEL_GRACE, chat_timeout, stall_timeout
-from agy_actors._agent._stream import AHEAD
 from agy_actors._agent._turn import Turn
 from agy_actors._events import TurnEnded, TurnRetried, TurnStarted
 from agy_actors._kernel import Frame, Lane, Message, current_caller
@@ -343,7 +342,7 @@ class TurnTakingActor(AnsweringActor):
             raise self._timeout_error(turn, trial.seconds, stalled=False)
         before = session.usage
         deadline = self._loop.time() + left
-        session.hold_at_most(None if tape is None else AHEAD)
+        session.hold_at_most(None if tape is None else tape.AHEAD)
         try:
             async with asyncio.timeout(left):
                 await session.send(prompt)
