@@ -28,7 +28,7 @@ from agy_actors._agent._diagnosis import diagnose
 from agy_actors._agent._errors import ModelError, TurnInterrupted
 from agy_actors._agent._session import Session
 from agy_actors._agent._settings import START_TIMEOUT, STOP_GRACE
-from agy_actors._agent._turns import StreamChat, TurnCaller, TurnTakingActor
+from agy_actors._agent._turns import FollowTurn, StreamChat, TurnCaller, TurnTakingActor
 from agy_actors._events import (
     AgentCrashed,
     AgentFellAsleep,
@@ -79,11 +79,10 @@ class AgentActor(TurnTakingActor):
     def on_receive(self, message: Any) -> Any:
         handler = self.HANDLERS.get(type(message))
         if handler is None:
+            public = [kind for kind in self.HANDLERS if kind not in (StreamChat, FollowTurn)]
             raise TypeError(
                 f"agent {self.spec.name!r} answers no {type(message).__name__}; it answers "
-                + ", ".join(
-                    sorted(kind.__name__ for kind in self.HANDLERS if kind is not StreamChat)
-                )
+                + ", ".join(sorted(kind.__name__ for kind in public))
             )
         return handler(self, message)
 
@@ -130,6 +129,7 @@ class AgentActor(TurnTakingActor):
                 stop_grace=STOP_GRACE,
                 on_line=self._from_thread(self._hear_harness),
                 on_death=self._from_thread(self._harness_died),
+                on_step=self._see_steps,
             )
             await session.open()
         finally:

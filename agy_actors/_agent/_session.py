@@ -11,11 +11,10 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from google.antigravity import Agent
 from google.antigravity.types import AntigravityCancelledError, StopReason
 from loguru import logger
 
-from agy_actors._harness import Harness, StepQueue
+from agy_actors._harness import Harness, StepQueue, make_agent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -47,6 +46,7 @@ class Session:
         stop_grace: seconds for its process to end by itself.
         on_line: called with each line of the harness's standard error, on any thread.
         on_death: called when the harness is gone, on any thread.
+        on_step: called when a step has come, on the session's loop.
     """
 
     def __init__(
@@ -57,12 +57,14 @@ class Session:
         stop_grace: float,
         on_line: Callable[[str], None],
         on_death: Callable[[], None],
+        on_step: Callable[[], None],
     ) -> None:
-        self._agent = Agent(config)
+        self._agent = make_agent(config)
         self._start_timeout = start_timeout
         self._stop_grace = stop_grace
         self._harness = Harness(grace=stop_grace, on_line=on_line, on_death=on_death)
         self._harness.adopt(self._agent)
+        self._on_step = on_step
         self._opened = False
         self._steps: AsyncIterator[Step] | None = None
         self._queue: StepQueue | None = None
@@ -94,6 +96,11 @@ class Session:
         reason = getattr(self._agent.conversation, "_last_turn_stop_reason", None)
         return reason if isinstance(reason, StopReason) else StopReason.UNSPECIFIED
 
+    @property
+    def busy(self) -> bool:
+        """Whether the harness has a turn under way, asked for or begun by a trigger."""
+        return self._opened and self._broken is None and not self._agent.conversation.is_idle
+
     async def open(self) -> None:
         """Open the agent.
 
@@ -108,7 +115,7 @@ class Session:
             self._harness.dispose()
             raise
         self._opened = True
-        self._queue = StepQueue.of(self._agent)
+        self._queue = StepQueue.of(self._agent, self._on_step)
 
     def hold_at_most(self, steps: int | None) -> None:
         """Have the harness wait once so many steps are unread, or never."""

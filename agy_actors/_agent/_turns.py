@@ -17,6 +17,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import pykka
+
 from agy_actors._agent import _messages as messages
 from agy_actors._agent._answers import AnsweringActor
 from agy_actors._agent._diagnosis import QUOTA_STATUS, diagnose, model_error
@@ -33,7 +35,7 @@ from agy_actors._agent._session import SessionBroken
 from agy_actors._agent._settings import CANCEL_GRACE, chat_timeout, stall_timeout
 from agy_actors._agent._turn import Turn
 from agy_actors._events import TurnEnded, TurnRetried, TurnStarted
-from agy_actors._kernel import Frame, Lane, Message, current_caller
+from agy_actors._kernel import Frame, Lane, MailboxFull, Message, current_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from agy_actors._events import AgentEvent
     from agy_actors._kernel import ReplyFuture
 
-__all__ = ["StreamChat", "TurnCaller", "TurnTakingActor", "running_turn"]
+__all__ = ["FollowTurn", "StreamChat", "TurnCaller", "TurnTakingActor", "running_turn"]
 
 
 class StreamChat(Message[ChatReply]):
@@ -61,6 +63,14 @@ class StreamChat(Message[ChatReply]):
     def __init__(self, chat: messages.Chat, tape: Tape) -> None:
         self.chat = chat
         self.tape = tape
+
+
+class FollowTurn(Message[None]):
+    """Follow the turn that a trigger has begun."""
+
+    __slots__ = ()
+
+    lane = Lane.TURN
 
 
 class TurnTakingActor(AnsweringActor):
@@ -165,6 +175,22 @@ class TurnTakingActor(AnsweringActor):
         except (TurnError, AgentDeadError) as error:
             self._log.warning("A sent turn ended: {}", type(error).__name__)
 
+    async def _follow(self, _: FollowTurn) -> None:
+        try:
+            await self._have_turn(None, None, None, None)
+        except (TurnError, AgentDeadError) as error:
+            self._log.warning("A turn of a trigger ended: {}", type(error).__name__)
+
+    def _see_steps(self) -> None:
+        """Follow what the harness does unasked, so that it is seen, counted and bounded."""
+        session = self._session
+        if self.turn_envelope is not None or session is None or not session.busy:
+            return
+        if self._broken or self._closing or self._ended or self.actor_inbox.turns_waiting:
+            return  # A turn that waits reads it before its own.
+        with contextlib.suppress(pykka.ActorDeadError, MailboxFull):
+            self.actor_ref.tell(FollowTurn())
+
     def _cancel(self, _: messages.Cancel) -> bool:
         trial = self.life.trial
         if self._session is None or self._broken:
@@ -249,7 +275,8 @@ class TurnTakingActor(AnsweringActor):
         if wait > 0:
             await self._interruptibly(asyncio.sleep(wait), trial, turn)
         spec = self.spec
-        if spec.pace.restricts(spec.pace_key):
+        asked = not isinstance(trial.envelope.message, FollowTurn)
+        if asked and spec.pace.restricts(spec.pace_key):
             first = trial.attempt == 0
             patience = trial.seconds if first else trial.deadline - self._host.monotonic()
             start = spec.pace.wait_for_start(spec.pace_key, patience)
@@ -328,6 +355,7 @@ class TurnTakingActor(AnsweringActor):
         if self._harness_gone:  # Its death came too late for the turn to see it.
             self._crash(TurnInterrupted(f"the process of {self} died"))
         self._doze_later()
+        self._see_steps()
         self._loop.call_soon(self._tell_idle)
 
     async def _run_turn(
@@ -345,7 +373,7 @@ class TurnTakingActor(AnsweringActor):
         session.hold_at_most(None if tape is None else tape.AHEAD)
         try:
             async with asyncio.timeout(left):
-                await session.send(prompt)
+                await self._start_turn(session, prompt)
                 await self._read_steps(session, turn, stall, tape)
         except TimeoutError:
             stalled = self._loop.time() < deadline
@@ -379,6 +407,20 @@ class TurnTakingActor(AnsweringActor):
         if self._cancelled:
             raise self._cancelled_error(turn)
         return self._reply(turn, trial, session)
+
+    async def _start_turn(self, session: Session, prompt: Any) -> None:
+        if prompt is None:
+            return  # A trigger has begun it.
+        while session.busy:  # With a trigger's turn; the harness has one at a time.
+            try:
+                step = await session.next_step()
+            except SessionBroken as broken:
+                # What it was of is another turn's, and that has no asker.
+                self._log.debug("A turn of a trigger broke: {}", self.redact(str(broken)))
+                raise SessionBroken("a turn that a trigger began broke it") from None
+            if step is not None:
+                self.life.record(step)
+        await session.send(prompt)
 
     async def _read_steps(
         self, session: Session, turn: Turn, stall: float, tape: Tape | None
@@ -516,6 +558,7 @@ class TurnTakingActor(AnsweringActor):
         **AnsweringActor.HANDLERS,
         messages.Chat: _chat,
         StreamChat: _stream_chat,
+        FollowTurn: _follow,
         messages.Send: _send,
         messages.Cancel: _cancel,
     }

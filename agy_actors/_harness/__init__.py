@@ -1,6 +1,7 @@
 """`localharness` processes: the only package that rests on private parts of the SDK."""
 
+from agy_actors._harness._copies import make_agent
 from agy_actors._harness._launch import Harness
 from agy_actors._harness._steps import StepQueue
 
-__all__ = ["Harness", "StepQueue"]
+__all__ = ["Harness", "StepQueue", "make_agent"]

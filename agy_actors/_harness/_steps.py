@@ -15,6 +15,8 @@ from google.antigravity.connections.local import local_connection
 from loguru import logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.antigravity import Agent
 
 __all__ = ["StepQueue"]
@@ -24,16 +26,20 @@ class StepQueue:
     """Has the part of `asyncio.Queue` that the SDK uses, and a limit that can be changed.
 
     All on one loop.
+
+    Args:
+        on_arrival: called when a step has come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_arrival: Callable[[], None]) -> None:
+        self._on_arrival = on_arrival
         self._steps: collections.deque[Any] = collections.deque()
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._limit: int | None = None
 
     @classmethod
-    def of(cls, agent: Agent) -> StepQueue | None:
+    def of(cls, agent: Agent, on_arrival: Callable[[], None]) -> StepQueue | None:
         """Give an open agent such a queue, where its connection has the known shape."""
         connection = agent.conversation.connection
         if not isinstance(connection, local_connection.LocalConnection):
@@ -43,10 +49,10 @@ class StepQueue:
         if not isinstance(queue, asyncio.Queue) or not queue.empty():
             logger.warning(
                 "This release of google-antigravity queues steps in an unknown way; a slow"
-                " reader of a stream does not slow the turn"
+                " reader of a stream does not slow the turn, and turns of triggers go unseen"
             )
             return None
-        processor.step_queue = steps = cls()
+        processor.step_queue = steps = cls(on_arrival)
         return steps
 
     def limit(self, count: int | None) -> None:
@@ -61,6 +67,7 @@ class StepQueue:
             await self._room.wait()
         self._steps.append(step)
         self._arrived.set()
+        self._on_arrival()
 
     async def get(self) -> Any:
         """Wait for the next step and return it."""

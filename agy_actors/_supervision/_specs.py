@@ -9,10 +9,11 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from google.antigravity import Agent, AgentConfig
+from google.antigravity import AgentConfig
 from google.antigravity.types import SessionContinuationMode
 
 from agy_actors._agent import AgentSpec, InvalidConfig, RetryPolicy, off_the_loop
+from agy_actors._harness import make_agent
 from agy_actors._supervision._decisions import Backoff, Restart, Strategy
 
 if TYPE_CHECKING:
@@ -85,6 +86,11 @@ def build_spec(
             raise InvalidConfig(f"{field} is a whole number from 0, got {bound!r}")
     if message.idle_timeout is not None:
         _check_seconds("idle_timeout", message.idle_timeout)
+        if getattr(config, "triggers", None):
+            raise InvalidConfig(
+                f"agent {name!r} has triggers, which do not run while it sleeps: leave"
+                " idle_timeout out"
+            )
     _check_seconds("stop_timeout", message.stop_timeout)
     conversation_id = config.conversation_id or _conversation_id(path, durable=durable)
     directory = Path(config.save_dir) if config.save_dir else save_dir
@@ -98,7 +104,7 @@ def build_spec(
         }
     )
     try:
-        Agent(prepared)  # It copies the configuration, to the depth of the tools' objects.
+        make_agent(prepared)
     except Exception as error:
         raise InvalidConfig(
             f"the SDK cannot use the configuration of agent {name!r}: {error}"
