@@ -27,7 +27,8 @@ def make_agent(config: AgentConfig) -> Agent:
     Raises:
         Exception: whatever the SDK finds wrong with the configuration.
     """
-    own = {name: list(getattr(config, name)) for name in _THE_USERS_OWN if hasattr(config, name)}
+    own: dict[str, Any] = {name: list(getattr(config, name)) for name in _THE_USERS_OWN}
+    own["subagents"] = [subagent.model_copy() for subagent in config.subagents]  # With tools, too.
     bare = config.model_copy(update={name: [] for name in own})
 
     def model_copy(*, update: Mapping[str, Any] | None = None, deep: bool = False) -> AgentConfig:

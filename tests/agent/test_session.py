@@ -62,6 +62,7 @@ def session_of(config: Any, **settings: Any) -> Session:
             "stop_grace": 10.0,
             "on_line": lambda _: None,
             "on_death": lambda: None,
+            "on_step": lambda: None,
             **settings,
         },
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pykka
 import pytest
+from google.antigravity import LocalOpenAIAgentConfig
 
 from agy_actors import (
     AgentDeadError,
@@ -149,21 +150,17 @@ def test_what_is_no_configuration_is_refused(supervisor: SupervisorRef) -> None:
         supervisor.create_agent({"model": "m"}, "poet")  # type: ignore[arg-type]
 
 
-class Locked:
-    """An object that cannot be copied, with a tool."""
+class Locked(LocalOpenAIAgentConfig):
+    """A configuration that cannot be copied."""
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-
-    def tool(self) -> str:
-        """Do nothing."""
-        return ""
+    lock: Any
 
 
 def test_a_configuration_that_the_sdk_cannot_copy_is_refused(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
-    config = model.openai_config(tools=[Locked().tool])
+    plain = model.openai_config()
+    config = Locked(base_url=plain.base_url, model=plain.model, lock=threading.Lock())
 
     with pytest.raises(InvalidConfig, match="cannot use the configuration of agent 'poet'"):
         supervisor.create_agent(config, "poet")
