@@ -152,9 +152,7 @@ def _faults_of_error(ask: Ask, error: BaseException) -> Iterator[str]:
         yield "the text of another"
 
 
-def _forgetful(
-    answered: list[Ask], ends: Mapping[str, float]
-) -> Iterator[tuple[Ask, list[str]]]:
+def _forgetful(answered: list[Ask], ends: Mapping[str, float]) -> Iterator[tuple[Ask, list[str]]]:
     """Find answers that do not know of those shortly before them in their conversation.
 
     An answer names the last few prompts. Which place one had among all does not tell
