@@ -1,0 +1,47 @@
+"""An asyncio web service: waiting for agents never blocks its event loop."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from google.antigravity import LocalOpenAIAgentConfig
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Route
+
+from agy_actors import Chat, Supervisor
+
+config = LocalOpenAIAgentConfig(
+    base_url=os.environ.get("OPENAI_BASE_URL", "http://localhost:11434/v1"),
+    model=os.environ.get("OPENAI_MODEL", "gemma3"),
+)
+
+
+@asynccontextmanager
+async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    """Have agents for as long as the service runs."""
+    async with Supervisor.start() as supervisor:
+        app.state.agent = await supervisor.create_agent(config, name="clerk", block=False)
+        yield
+
+
+async def ask(request: Request) -> PlainTextResponse:
+    """Answer when the agent has. A request that is cancelled cancels the turn."""
+    prompt = (await request.body()).decode()
+    reply = await request.app.state.agent.ask(Chat(prompt), block=False)
+    return PlainTextResponse(reply.text)
+
+
+async def stream(request: Request) -> StreamingResponse:
+    """Answer as the agent does."""
+    prompt = (await request.body()).decode()
+    return StreamingResponse(aiter(request.app.state.agent.stream(Chat(prompt))))
+
+
+routes = [Route("/ask", ask, methods=["POST"]), Route("/stream", stream, methods=["POST"])]
+app = Starlette(routes=routes, lifespan=lifespan)
+
+if __name__ == "__main__":
+    uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))
