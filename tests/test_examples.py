@@ -61,7 +61,7 @@ class Program:
             process.kill()
             printed, complaints = process.communicate()
             pytest.fail(f"{self.name} did not end; it printed:\n{printed}{complaints}")
-        assert (process.returncode, complaints) == (0, ""), printed
+        assert (process.returncode, _ours(complaints)) == (0, ""), printed + complaints
         self._left_nothing()
         return printed
 
@@ -120,6 +120,12 @@ class Program:
                 pass  # It ended just now, or is another user's.
 
 
+def _ours(complaints: str) -> str:
+    """Leave out what Google's GenAI package says of every tool, whatever the SDK gives it."""
+    lines = complaints.splitlines()
+    return "".join(line for line in lines if "google_genai.types:use_json_schema" not in line)
+
+
 def hello(program: Program) -> None:
     usage = Usage(prompt=10, completion=5)
     program.model.then(say("Rain on the old roof", usage=usage), say("Snow", usage=usage))
@@ -133,17 +139,17 @@ def hello(program: Program) -> None:
 def streaming(program: Program) -> None:
     program.model.then(
         say("Once upon a time it rained."),
-        say("No, it is not.", thought="7 times 13", usage=Usage(prompt=2, completion=3)),
+        call_tool("factors", {"number": 91}),
+        say("No, it is 7 times 13."),
         silence("One Two"),
     )
 
-    story, *events, tokens, first = program.run().splitlines()
+    story, tool, *texts, whole, first = program.run().splitlines()
 
     assert story == "Once upon a time it rained."
-    assert "".join(e.removeprefix("thought: ") for e in events if "thought" in e) == "7 times 13"
-    texts = [event.removeprefix("text: ") for event in events if event.startswith("text: ")]
-    assert "".join(texts) == "No, it is not."
-    assert tokens == "tokens: 5"
+    assert tool.startswith("tool: factors {'number': 91")
+    assert "".join(text.removeprefix("text: ") for text in texts) == "No, it is 7 times 13."
+    assert whole == "whole: No, it is 7 times 13."
     assert first.startswith("It begins with One")
     assert program.model.wait_for_disconnect().prompt == "Count to a million"
 
@@ -173,10 +179,11 @@ def tools(program: Program) -> None:
         say("An apple is 0.50 euros; pears are sold out."),
     )
 
-    printed = program.run().splitlines()
+    called, *rest = program.run().splitlines()
 
-    assert printed == [
-        "called: price(apple), price(pear), sell(apple), sell(pear)",
+    calls = sorted(called.removeprefix("called: ").split(", "))
+    assert calls == ["price(apple)", "price(pear)", "sell(apple)", "sell(pear)"]
+    assert rest == [
         "An apple is 0.50 euros; pears are sold out.",
         "left: {'apple': 2, 'pear': 0}",
         "tools: price sell",
@@ -194,26 +201,27 @@ def agents_as_tools(program: Program) -> None:
         "Translate 'good morning'",
         call_tool("translate", {"prompt": "good morning"}),
         call_tool("judge", {"prompt": "bonjour"}),
-        say(lambda request: " / ".join(result.output for result in request.tool_results)),
+        say("'bonjour': short and kind"),
     )
 
-    asked, answer = program.run().splitlines()
+    printed = program.run()
 
-    assert asked == "asked: translate, judge"
-    assert "bonjour" in answer
-    assert "short and kind" in answer
+    assert printed == "asked: translate, judge\n'bonjour': short and kind\n"
+    translated, judged = program.model.requests[-1].tool_results
+    assert "bonjour" in translated.output
+    assert "short and kind" in judged.output
 
 
 def hooks(program: Program) -> None:
-    program.model.then(call_tool("lookup", {"word": "FOO"}), say("Something for examples."))
+    program.model.then(call_tool("lookup", {"word": "FOO"}), say("It stands for anything."))
 
-    printed = program.run().splitlines()
+    shown, answer, refused = program.run().splitlines()
 
-    assert printed == [
-        "tool: foo: something that is looked up in examples",
-        "Something for examples.",
-        "no passwords, please",
-    ]
+    assert shown.startswith("tool: ")
+    assert "foo: something" in shown
+    assert answer == "It stands for anything."
+    assert refused.startswith("refused: ")
+    assert "no passwords, please" in refused
     assert len(program.model.requests) == 2
 
 
@@ -262,23 +270,31 @@ def multimodal(program: Program) -> None:
 
 def mcp_tools(program: Program) -> None:
     program.model.then(
-        call_tool("units_miles", {"kilometres": 42}),
-        say(lambda request: f"About {request.tool_results[-1].output}"),
+        call_tool(
+            "call_mcp_tool",
+            {"ServerName": "units", "ToolName": "miles", "Arguments": {"kilometres": 42}},
+        ),
+        say("About 26 miles."),
     )
 
-    called, answer = program.run().splitlines()
+    printed = program.run()
 
-    assert called == "called: miles"
-    assert "26.1 miles" in answer
+    assert printed == "called: miles\nAbout 26 miles.\n"
+    assert "26.1 miles" in program.model.requests[-1].tool_results[0].output
 
 
 def triggers(program: Program) -> None:
-    program.model.when("deployment status", say("All is well."))
-    program.model.when("What did you find", say("Nothing."))
+    def told_by_itself(request: ModelRequest) -> bool:
+        return "sender=automated_trigger" in request.messages[-1][1]
 
-    printed = program.run().splitlines()
+    program.model.when("What happened", say("The printer was on fire."))
+    program.model.when(told_by_itself, call_tool("alert", {"problem": "The printer burns."}))
 
-    assert printed == ["by itself: All is well.", "when asked: Nothing."]
+    alert, answer = program.run().splitlines()
+
+    assert alert == "alert: The printer burns."
+    assert "The printer was on fire." in answer
+    assert "The printer is on fire." in program.model.requests[0].messages[-1][1]
 
 
 def persistence(program: Program) -> None:
@@ -286,15 +302,10 @@ def persistence(program: Program) -> None:
 
     first = program.run("I", "had", "soup")
     second = program.run("What did I have?")
-    third = program.run("forget")
-    fourth = program.run("What was it?")
 
     assert first == "turns before: 0\nNoted.\n"
     assert second == "turns before: 1\nYou had soup.\n"
-    assert third == "turns before: 2\n"
-    assert fourth.startswith("turns before: 0\n")
     assert ("user", "I had soup") in program.model.requests[1].messages
-    assert ("user", "I had soup") not in program.model.requests[2].messages
 
 
 def recovery(program: Program) -> None:

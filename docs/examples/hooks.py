@@ -6,12 +6,12 @@ from google.antigravity import LocalOpenAIAgentConfig
 from google.antigravity.hooks import hooks
 from google.antigravity.types import Content, HookResult, ToolCall, ToolResult
 
-from agy_actors import Chat, Supervisor
+from agy_actors import Chat, Supervisor, TurnError
 
 
 def lookup(word: str) -> str:
     """Returns the meaning of a word."""
-    return f"{word}: something that is looked up in examples"
+    return f"{word}: something that is looked up"
 
 
 @hooks.pre_turn
@@ -42,4 +42,7 @@ config = LocalOpenAIAgentConfig(
 with Supervisor.start() as supervisor:
     reader = supervisor.create_agent(config, name="reader")
     print(reader.ask(Chat("What is a FOO?")).text)
-    print(reader.ask(Chat("My password is 1234")).text)
+    try:
+        reader.ask(Chat("My password is 1234"))
+    except TurnError as error:
+        print("refused:", error)

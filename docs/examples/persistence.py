@@ -5,7 +5,7 @@ import sys
 
 from google.antigravity import LocalOpenAIAgentConfig
 
-from agy_actors import Chat, Delete, GetTurnCount, Supervisor
+from agy_actors import Chat, GetTurnCount, Supervisor
 
 config = LocalOpenAIAgentConfig(
     base_url=os.environ.get("OPENAI_BASE_URL", "http://localhost:11434/v1"),
@@ -15,8 +15,4 @@ config = LocalOpenAIAgentConfig(
 with Supervisor.start(state_dir="conversations") as supervisor:
     diary = supervisor.create_agent(config, name="diary")  # The same name: the same conversation.
     print("turns before:", diary.ask(GetTurnCount()))
-
-    if sys.argv[1:] == ["forget"]:
-        diary.ask(Delete())
-    else:
-        print(diary.ask(Chat(" ".join(sys.argv[1:]))).text)
+    print(diary.ask(Chat(" ".join(sys.argv[1:]))).text)  # Delete() would forget it all.

@@ -3,13 +3,20 @@
 import os
 
 from google.antigravity import LocalOpenAIAgentConfig
-from google.antigravity.types import Text, Thought
+from google.antigravity.types import Text, Thought, ToolCall
 
 from agy_actors import Chat, Supervisor
+
+
+def factors(number: int) -> list[int]:
+    """Returns the prime factors of a number."""
+    return next(([n, *factors(number // n)] for n in range(2, number + 1) if number % n == 0), [])
+
 
 config = LocalOpenAIAgentConfig(
     base_url=os.environ.get("OPENAI_BASE_URL", "http://localhost:11434/v1"),
     model=os.environ.get("OPENAI_MODEL", "gemma3"),
+    tools=[factors],
 )
 
 with Supervisor.start() as supervisor:
@@ -22,13 +29,15 @@ with Supervisor.start() as supervisor:
     with teller.stream(Chat("Is 91 a prime number?")) as stream:
         for event in stream.events():
             match event:
-                case Thought(text=thought):
+                case Thought(text=thought):  # Where the model tells.
                     print("thought:", thought)
+                case ToolCall(name=name, args=args):
+                    print("tool:", name, args)
                 case Text(text=text):
                     print("text:", text)
-        print("tokens:", usage.total_token_count if (usage := stream.result().usage) else "?")
+        print("whole:", stream.result().text)
 
-    # Leaving the loop cancels the turn: the model is not paid for what nobody reads.
+    # Leaving the loop cancels the turn: no model goes on for nobody.
     for text in teller.stream(Chat("Count to a million")):
         print("It begins with", text)
         break

@@ -1,27 +1,40 @@
-"""Have something happen to an agent by itself: here by the clock."""
+"""Have an agent act by itself when something happens: here when a letter comes."""
 
 import os
+from queue import SimpleQueue
+from threading import Event
 
 from google.antigravity import LocalOpenAIAgentConfig
 from google.antigravity.triggers import TriggerContext, every
 
-from agy_actors import Chat, GetLastResponse, Supervisor, WaitForIdle, WaitForWakeup
+from agy_actors import Chat, Supervisor
+
+letters: SimpleQueue[str] = SimpleQueue()
+alerted = Event()
 
 
 async def check(context: TriggerContext) -> None:
-    """Tell the agent something: it has a turn with it."""
-    await context.send("Check the deployment status.")
+    """Tell the agent of the letters that came."""
+    while not letters.empty():
+        await context.send(f"A letter came: {letters.get()}")
+
+
+def alert(problem: str) -> str:
+    """Tells somebody of a problem."""
+    print("alert:", problem)
+    alerted.set()
+    return "told"
 
 
 config = LocalOpenAIAgentConfig(
     base_url=os.environ.get("OPENAI_BASE_URL", "http://localhost:11434/v1"),
     model=os.environ.get("OPENAI_MODEL", "gemma3"),
-    triggers=[every(1.0, check)],
+    tools=[alert],
+    triggers=[every(0.2, check)],  # Runs beside the agent, for as long as it lives.
 )
 
 with Supervisor.start() as supervisor:
-    operator = supervisor.create_agent(config, name="operator")
-    if operator.ask(WaitForWakeup(timeout=30.0)):
-        operator.ask(WaitForIdle())
-        print("by itself:", operator.ask(GetLastResponse()))
-    print("when asked:", operator.ask(Chat("What did you find?")).text)
+    secretary = supervisor.create_agent(config, name="secretary")
+    letters.put("The printer is on fire.")  # From any thread.
+    alerted.wait(60)
+    print(secretary.ask(Chat("What happened?")).text)
