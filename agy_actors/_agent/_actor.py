@@ -202,6 +202,16 @@ class AgentActor(TurnTakingActor):
         # What the harness means to retry by itself it tells here at once, and as a step
         # only when its wait is over: minutes later, or never, if the turn ends before.
         turn = self._current
+        if turn is not None and "subscriber fell behind" in line:
+            # What is missing now is missing for good, and the turn would end as if it were not.
+            self.fail_turn(
+                TurnInterrupted(
+                    f"a turn of {self} was given up by the harness, since something held up"
+                    " the agent's thread for 5 seconds",
+                    text=turn.text,
+                    tool_calls=turn.tool_calls,
+                )
+            )
         _, found, words = line.partition("Encountered retryable")
         if turn is not None and found:
             failure = diagnose(self.redact(found + words))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from google.antigravity.types import AntigravityCancelledError, StopReason
 from loguru import logger
 
-from agy_actors._harness import Harness, StepQueue, make_agent
+from agy_actors._harness import Harness, make_agent, watch_steps
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -67,7 +67,6 @@ class Session:
         self._on_step = on_step
         self._opened = False
         self._steps: AsyncIterator[Step] | None = None
-        self._queue: StepQueue | None = None
         self._broken: SessionBroken | None = None
 
     @property
@@ -115,12 +114,7 @@ class Session:
             self._harness.dispose()
             raise
         self._opened = True
-        self._queue = StepQueue.of(self._agent, self._on_step)
-
-    def hold_at_most(self, steps: int | None) -> None:
-        """Have the harness wait once so many steps are unread, or never."""
-        if self._queue is not None:
-            self._queue.limit(steps)
+        watch_steps(self._agent, self._on_step)
 
     async def send(self, prompt: Any) -> None:
         """Start a turn.
@@ -208,7 +202,6 @@ class Session:
         if not self._opened:
             return
         self._opened = False
-        self.hold_at_most(None)  # The SDK waits until its reader is through.
         if at_once:
             self._harness.kill()
         try:

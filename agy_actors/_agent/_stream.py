@@ -3,8 +3,9 @@
 Guarantees:
 
 *   A reader gets every event, in order, and the turn's error after those that came before.
-*   The turn is at most `Tape.AHEAD` events ahead of its slowest reader, so memory is bounded by
-    the answer's own text: what all have read is joined into few pieces.
+*   A reader that is behind gets larger pieces. So memory is bounded by the answer's own text,
+    and `Tape.AHEAD` events. (It cannot hold the turn up: the harness gives a turn up that is
+    not listened to for 5 s, and ends the answer there as if it were whole.)
 *   When nobody is left to read, the turn is cancelled.
 """
 
@@ -43,13 +44,13 @@ LINGER = 0.5
 class Tape:
     """What a turn has brought so far, and who reads it.
 
-    The agent records on its own thread, and waits for room on its loop; readers are on
-    any thread. One lock guards it all, and nothing is called while it is held.
+    The agent records on its own thread; readers are on any thread. One lock guards it all,
+    and nothing is called while it is held.
     """
 
     AHEAD: ClassVar[int] = 256
-    """How many events the turn may be ahead of its slowest reader. Arbitrary: enough for a
-    reader that looks in now and then, and a few kilobytes."""
+    """How many events the turn may be ahead of its slowest reader before they are joined.
+    Arbitrary: enough for a reader that looks in now and then, and a few kilobytes."""
 
     def __init__(self) -> None:
         self.future: ReplyFuture[ChatReply] = ReplyFuture()
@@ -63,9 +64,8 @@ class Tape:
         self._positions: dict[object, int] = {}
         """How many events each open reader has read."""
         self._read_through = False
-        """Whether somebody waits for the turn's end, and reads in this way."""
+        """Whether somebody waits for the whole reply, and reads in this way."""
         self._wakers: list[Callable[[], None]] = []
-        self._room: Callable[[], None] | None = None
         self.kept = True
         """Whether the stream is still there, and can be given another reader."""
         self.future.add_done_callback(self._finish)
@@ -75,27 +75,12 @@ class Tape:
     def push(self, event: StreamEvent) -> None:
         """Append an event."""
         with self._lock:
-            self._recent.append(event)
+            if not self._extend_last(event):
+                self._recent.append(event)
             if not self._positions and self._read_through:
                 self._trim()
             wakers = self._announce()
         _call(wakers)
-
-    async def wait_for_room(self) -> None:
-        """Return when the readers have caught up, or the turn is nobody's any more."""
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            if self._ahead() < self.AHEAD or self.future.done():
-                return
-            waiter = loop.create_future()
-            self._room = _waker(loop, waiter)
-        await waiter
-
-    @property
-    def crowded(self) -> bool:
-        """Whether the turn has to wait for its readers."""
-        with self._lock:
-            return self._ahead() >= self.AHEAD and not self.future.done()
 
     # For readers.
 
@@ -111,10 +96,7 @@ class Tape:
         with self._lock:
             self._positions.pop(reader, None)
             self._trim()
-            room = self._take_room()
-            abandoned = not self.wanted
-        _call([room])
-        return abandoned
+            return not self.wanted
 
     def stays_unread(self) -> bool:
         """Return whether nobody reads on in a while."""
@@ -126,15 +108,10 @@ class Tape:
             return not self.wanted
 
     def read_through(self) -> None:
-        """Let the turn run on, however far ahead of its readers.
-
-        Somebody waits for its end: for the whole reply, or after cancelling it.
-        """
+        """Note that somebody waits for the whole reply."""
         with self._lock:
             self._read_through = True
             self._changed.notify_all()
-            room = self._take_room()
-        _call([room])
 
     @property
     def wanted(self) -> bool:
@@ -144,10 +121,13 @@ class Tape:
     def take(self, reader: object) -> StreamEvent | None:
         """Return the reader's next event, or `None` if there is none yet."""
         with self._lock:
-            event = self._take(reader)
-            room = self._take_room()
-        _call([room])
-        return event
+            position = self._positions.get(reader)
+            if position is None or not self._has_more(reader):
+                return None
+            event = self._recent[position - self._start]
+            self._positions[reader] = position + 1
+            self._trim()
+            return event
 
     def wait(self, reader: object, timeout: float | None) -> StreamEvent | None:
         """Wait for the reader's next event and return it, or `None` at the end.
@@ -182,21 +162,21 @@ class Tape:
     # Under the lock.
 
     def _ahead(self) -> int:
-        if self._read_through:  # Perhaps by a reader that has not read all of its pieces.
-            return 0
         return self._start + len(self._recent) - min(self._positions.values(), default=self._start)
+
+    def _extend_last(self, event: StreamEvent) -> bool:
+        """Join the event to the last one, if the readers are behind and none has read that."""
+        end = self._start + len(self._recent)
+        if self._ahead() < self.AHEAD or max(self._positions.values(), default=0) >= end:
+            return False
+        joined = list(_joined([self._recent[-1], event]))
+        if len(joined) > 1:
+            return False
+        self._recent[-1] = joined[0]
+        return True
 
     def _has_more(self, reader: object) -> bool:
         return self._positions.get(reader, 0) < self._start + len(self._recent)
-
-    def _take(self, reader: object) -> StreamEvent | None:
-        position = self._positions.get(reader)
-        if position is None or not self._has_more(reader):
-            return None
-        event = self._recent[position - self._start]
-        self._positions[reader] = position + 1
-        self._trim()
-        return event
 
     def _trim(self) -> None:
         """Join what all have read, `AHEAD` events at a time: so it costs next to nothing each."""
@@ -206,13 +186,6 @@ class Tape:
             self._past += _joined([self._recent.popleft() for _ in range(self.AHEAD)])
             self._start += self.AHEAD
 
-    def _take_room(self) -> Callable[[], None] | None:
-        # Not at the first free place: so that agent and reader do not take turns.
-        if self._room is None or not (self._ahead() <= self.AHEAD // 2 or self.future.done()):
-            return None
-        room, self._room = self._room, None
-        return room
-
     def _announce(self) -> list[Callable[[], None]]:
         self._changed.notify_all()
         wakers, self._wakers = self._wakers, []
@@ -221,8 +194,7 @@ class Tape:
     def _finish(self, _: object) -> None:
         with self._lock:
             wakers = self._announce()
-            room = self._take_room()
-        _call([*wakers, room])
+        _call(wakers)
 
 
 class StreamCursor(Iterator[T], AsyncIterator[T], Generic[T]):
@@ -332,9 +304,8 @@ class ChatStream:
 
     Iterate it for the text, in pieces, with `for` or, in an event loop, `async for`.
     `events`, `thoughts` and `tool_calls` are cursors of their own over the same events,
-    from the first on, for as many readers as you like. The turn waits for the slowest: it
-    is at most `Tape.AHEAD` events ahead. An error of the turn is raised to each reader after
-    what was streamed before it.
+    from the first on, for as many readers as you like; one that is behind gets larger
+    pieces. An error of the turn is raised to each reader after what was streamed before it.
 
     The turn is cancelled when nobody is left to read it before it has ended: when the
     stream is left as a context manager, when the last open cursor is closed, when a loop
@@ -491,10 +462,9 @@ def _waker(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) -> Cal
     return wake
 
 
-def _call(wakers: Iterable[Callable[[], None] | None]) -> None:
+def _call(wakers: Iterable[Callable[[], None]]) -> None:
     for waker in wakers:
-        if waker is not None:
-            waker()
+        waker()
 
 
 def _in_other_thread(function: Callable[..., object], *args: object) -> None:

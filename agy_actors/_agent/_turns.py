@@ -208,8 +208,6 @@ class TurnTakingActor(AnsweringActor):
         if not self._cancelled:
             self._cancelled = True
             self._abandon_adopted()
-            if isinstance(self.turn_envelope.message, StreamChat):
-                self.turn_envelope.message.tape.read_through()
             self._cancelling = self._loop.create_task(self._cancel_turn(self._session))
         return True
 
@@ -370,18 +368,13 @@ class TurnTakingActor(AnsweringActor):
             raise self._timeout_error(turn, trial.seconds, stalled=False)
         before = session.usage
         deadline = self._loop.time() + left
-        session.hold_at_most(None if tape is None else tape.AHEAD)
         try:
             async with asyncio.timeout(left):
                 await self._start_turn(session, prompt)
                 await self._read_steps(session, turn, stall, tape)
         except TimeoutError:
             stalled = self._loop.time() < deadline
-            if tape is not None and tape.crowded:
-                error: TurnError = self._reader_error(turn, trial.seconds)
-            else:
-                seconds = stall if stalled else trial.seconds
-                error = self._timeout_error(turn, seconds, stalled=stalled)
+            error = self._timeout_error(turn, stall if stalled else trial.seconds, stalled=stalled)
             await self._halt_or_crash(session)
             raise error from None
         except SessionBroken as broken:
@@ -401,7 +394,6 @@ class TurnTakingActor(AnsweringActor):
             await self._halt_or_crash(session)
             raise
         finally:
-            session.hold_at_most(None)
             if self._session is session:
                 self._count_usage(session, before)
         if self._cancelled:
@@ -441,8 +433,6 @@ class TurnTakingActor(AnsweringActor):
             if turn.failure is not before:
                 self._note_refusal(turn.failure)
             self._check_valves(turn)
-            if tape is not None:
-                await tape.wait_for_room()
 
     def _stall_deadline(self, turn: Turn) -> float | None:
         if turn.tools_at_work or self._people_asked:
@@ -524,14 +514,6 @@ class TurnTakingActor(AnsweringActor):
         return kind(
             f"a turn of {self} {what} {seconds:g} seconds and was cancelled"
             f"{tools if turn.tools_at_work else ''}",
-            text=turn.text,
-            tool_calls=turn.tool_calls,
-        )
-
-    def _reader_error(self, turn: Turn, seconds: float) -> TurnError:
-        return TurnTimeout(
-            f"a turn of {self} did not end within {seconds:g} seconds, as the reader of its"
-            " stream did not keep up, and was cancelled",
             text=turn.text,
             tool_calls=turn.tool_calls,
         )

@@ -2,6 +2,6 @@
 
 from agy_actors._harness._copies import make_agent
 from agy_actors._harness._launch import Harness
-from agy_actors._harness._steps import StepQueue
+from agy_actors._harness._steps import watch_steps
 
-__all__ = ["Harness", "StepQueue", "make_agent"]
+__all__ = ["Harness", "make_agent", "watch_steps"]
