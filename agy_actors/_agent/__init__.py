@@ -6,6 +6,7 @@ from agy_actors._agent._errors import (
     AgentDeadError,
     AgentStartError,
     InvalidConfig,
+    InvalidOutput,
     InvalidPrompt,
     ModelError,
     QuotaExceeded,
@@ -44,6 +45,7 @@ from agy_actors._agent._messages import (
     WaitForIdle,
     WaitForWakeup,
 )
+from agy_actors._agent._output import OutputSchema
 from agy_actors._agent._pace import GetPace, PaceBoard, PaceKeeper, PaceStatistics
 from agy_actors._agent._ref import AgentRef
 from agy_actors._agent._replies import AgentStatistics, ChatReply, ToolInfo
@@ -76,11 +78,13 @@ __all__ = [
     "GetTotalUsage",
     "GetTurnCount",
     "InvalidConfig",
+    "InvalidOutput",
     "InvalidPrompt",
     "IsIdle",
     "Life",
     "ModelError",
     "Outcome",
+    "OutputSchema",
     "PaceBoard",
     "PaceKeeper",
     "PaceStatistics",

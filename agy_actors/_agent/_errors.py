@@ -15,6 +15,7 @@ __all__ = [
     "AgentDeadError",
     "AgentStartError",
     "InvalidConfig",
+    "InvalidOutput",
     "InvalidPrompt",
     "ModelError",
     "QuotaExceeded",
@@ -103,6 +104,12 @@ class QuotaExceeded(ModelError):
     ) -> None:
         super().__init__(message, status=429, text=text, tool_calls=tool_calls)
         self.retry_after = retry_after
+
+
+class InvalidOutput(TurnError):
+    """Raised when an answer does not fit the `response_schema`, or is no structured one."""
+
+    retryable = True
 
 
 class TurnCancelled(TurnError):

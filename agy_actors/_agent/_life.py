@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from google.antigravity import AgentConfig
     from google.antigravity.types import Step
 
+    from agy_actors._agent._output import OutputSchema
     from agy_actors._agent._pace import PaceBoard
     from agy_actors._agent._retry import RetryPolicy
     from agy_actors._events import EventHub
@@ -51,6 +52,8 @@ class AgentSpec:
     pace_key: str
     """Which agents share a quota: a fingerprint of the API key, or the service's address."""
     secrets: tuple[str, ...] = dataclasses.field(repr=False)
+    output: OutputSchema | None = None
+    """What its answers must fit."""
 
 
 @dataclasses.dataclass(slots=True, eq=False)

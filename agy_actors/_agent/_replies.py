@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from google.antigravity.types import StopReason, ToolCall, UsageMetadata
+    from pydantic import BaseModel
 
 __all__ = ["AgentStatistics", "ChatReply", "ToolInfo"]
 
@@ -29,6 +30,9 @@ class ChatReply:
 
     structured_output: Any = None
     """The data of a `response_schema`, or `None`."""
+
+    parsed: BaseModel | None = None
+    """The same as an instance of the pydantic model that the `response_schema` was."""
 
     stop_reason: StopReason
     """Why the turn ended; `UNSPECIFIED` is the normal end."""

@@ -24,6 +24,7 @@ from agy_actors._agent._answers import AnsweringActor
 from agy_actors._agent._diagnosis import QUOTA_STATUS, diagnose, model_error
 from agy_actors._agent._errors import (
     AgentDeadError,
+    InvalidOutput,
     TurnCancelled,
     TurnError,
     TurnInterrupted,
@@ -455,12 +456,23 @@ class TurnTakingActor(AnsweringActor):
     def _reply(self, turn: Turn, trial: Trial, session: Session) -> ChatReply:
         if turn.failure is not None:  # No output came after it: it is what ended the turn (F9).
             raise self._model_error(turn, turn.failure)
+        parsed = None
+        if self.spec.output is not None:
+            try:
+                parsed = self.spec.output.read(turn.structured_output)
+            except ValueError as error:
+                raise InvalidOutput(
+                    f"the answer of {self} does not fit its response_schema: {error}",
+                    text=turn.text,
+                    tool_calls=turn.tool_calls,
+                ) from None
         return ChatReply(
             text=turn.text,
             thoughts=turn.thoughts,
             tool_calls=turn.tool_calls,
             usage=self.life.last_turn_usage,
             structured_output=turn.structured_output,
+            parsed=parsed,
             stop_reason=session.stop_reason,
             attempts=trial.attempt,
             conversation_id=self.spec.conversation_id,

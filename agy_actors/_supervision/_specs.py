@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from google.antigravity import AgentConfig
 from google.antigravity.types import SessionContinuationMode
 
-from agy_actors._agent import AgentSpec, InvalidConfig, RetryPolicy, off_the_loop
+from agy_actors._agent import AgentSpec, InvalidConfig, OutputSchema, RetryPolicy, off_the_loop
 from agy_actors._harness import make_agent
 from agy_actors._supervision._decisions import Backoff, Restart, Strategy
 
@@ -104,6 +104,10 @@ def build_spec(
         }
     )
     try:
+        output = OutputSchema.of(config)
+    except ValueError as error:
+        raise InvalidConfig(f"the response_schema of agent {name!r} is none: {error}") from error
+    try:
         make_agent(prepared)
     except Exception as error:
         raise InvalidConfig(
@@ -124,6 +128,7 @@ def build_spec(
         pace=pace,
         pace_key=_pace_key(config),
         secrets=tuple(_secrets(config)),
+        output=output,
     )
 
 

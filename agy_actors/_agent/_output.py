@@ -1,0 +1,97 @@
+"""Structured output: does an answer fit its schema, and what instance is it?
+
+The SDK keeps the JSON schema of a `response_schema` alone, whatever it was given. Where
+that was a pydantic model, the class is found again among those that there are.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jsonschema
+from jsonschema.validators import validator_for
+from pydantic import BaseModel, ValidationError
+
+from agy_actors._agent._diagnosis import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.antigravity import AgentConfig
+
+__all__ = ["OutputSchema"]
+
+
+class OutputSchema(NamedTuple):
+    """What the answers of an agent must fit."""
+
+    schema: dict[str, Any]
+    model: type[BaseModel] | None
+    """The pydantic model that the schema is of, if it is of one."""
+
+    @classmethod
+    def of(cls, config: AgentConfig) -> OutputSchema | None:
+        """Return what a configuration asks for, if it does.
+
+        Raises:
+            ValueError: it is not a JSON schema.
+        """
+        given: Any = config.response_schema
+        if not given:
+            return None
+        schema = json.loads(given) if isinstance(given, str) else given
+        if not isinstance(schema, dict):
+            raise ValueError("a JSON schema is an object")  # noqa: TRY004 # of what was given
+        try:
+            validator_for(schema).check_schema(schema)
+        except jsonschema.SchemaError as error:
+            raise ValueError(f"{error.json_path}: {shorten(error.message)}") from None
+        return cls(schema, _model_of(schema))
+
+    def read(self, data: Any) -> BaseModel | None:
+        """Return the instance of the model, if there is a model.
+
+        Raises:
+            ValueError: the data do not fit. It says where, and nothing of the rest.
+        """
+        if data is None:
+            raise ValueError("it ended without structured output")
+        if self.model is not None:
+            try:
+                return self.model.model_validate(data)
+            except ValidationError as error:
+                complaints = error.errors(include_url=False, include_input=False)
+                places = (
+                    f"{'.'.join(str(part) for part in complaint['loc']) or 'all of it'}:"
+                    f" {complaint['msg']}"
+                    for complaint in complaints
+                )
+                raise ValueError(shorten("; ".join(places))) from None
+        try:
+            jsonschema.validate(data, self.schema)
+        except jsonschema.ValidationError as error:
+            raise ValueError(f"{error.json_path}: {shorten(error.message)}") from None
+        return None
+
+
+def _model_of(schema: dict[str, Any]) -> type[BaseModel] | None:
+    title = schema.get("title")
+    found = None
+    for model in _subclasses(BaseModel):
+        if title in (model.__name__, model.model_config.get("title")) and _is_of(schema, model):
+            found = model  # The last of several that are alike: a class that was defined again.
+    return found
+
+
+def _is_of(schema: dict[str, Any], model: type[BaseModel]) -> bool:
+    try:
+        return bool(model.model_json_schema() == schema)
+    except Exception:  # noqa: BLE001 (somebody's class that has none, or is not complete)
+        return False
+
+
+def _subclasses(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for subclass in model.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)

@@ -1,0 +1,131 @@
+"""Structured output."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import BaseModel, Field, field_validator
+
+from agy_actors import Chat, InvalidConfig, InvalidOutput
+from agy_actors._agent import OutputSchema
+from agy_actors.testing import ScriptedModel, call_tool, say
+from tests.harnesses import PATIENCE
+
+if TYPE_CHECKING:
+    from agy_actors import SupervisorRef
+    from tests.agent.agents import Configure
+
+
+class City(BaseModel):
+    name: str
+    population: int = Field(ge=0)
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if name == "Atlantis":
+            raise ValueError("there is no such city")
+        return name
+
+
+TOKYO = {"name": "Tokyo", "population": 37_000_000}
+SCHEMA = City.model_json_schema()
+
+
+@pytest.mark.parametrize(
+    ("schema", "parsed"),
+    [
+        (City, City.model_validate(TOKYO)),
+        ({**SCHEMA, "title": "Town"}, None),
+        (json.dumps({**SCHEMA, "title": "Town"}), None),
+    ],
+    ids=["model", "dict", "text"],
+)
+def test_an_answer_is_data_and_for_a_model_its_instance(
+    model: ScriptedModel, supervisor: SupervisorRef, configure: Configure, schema: Any, parsed: Any
+) -> None:
+    model.then(call_tool("finish", TOKYO))
+    agent = supervisor.create_agent(configure(response_schema=schema))
+
+    reply = agent.ask(Chat("the largest city"), timeout=PATIENCE)
+
+    assert (reply.structured_output, reply.parsed) == (TOKYO, parsed)
+
+
+def test_an_answer_that_the_model_refuses_is_an_error_and_the_next_is_none(
+    model: ScriptedModel, supervisor: SupervisorRef, configure: Configure
+) -> None:
+    model.then(
+        call_tool("finish", {"name": "Atlantis", "population": 0}), call_tool("finish", TOKYO)
+    )
+    agent = supervisor.create_agent(configure(response_schema=City), "poet")
+
+    with pytest.raises(InvalidOutput, match=r"agent 'poet'.*name: .*no such city") as caught:
+        agent.ask(Chat("the lost city"), timeout=PATIENCE)
+    assert [call.name for call in caught.value.tool_calls] == ["finish"]
+    assert caught.value.retryable
+    assert agent.ask(Chat("the largest city"), timeout=PATIENCE).parsed == City(**TOKYO)
+
+
+def test_an_answer_in_plain_text_is_an_error_with_the_text(
+    model: ScriptedModel, supervisor: SupervisorRef, configure: Configure
+) -> None:
+    model.then(say("It is Tokyo."))
+    agent = supervisor.create_agent(configure(response_schema=City))
+
+    with pytest.raises(InvalidOutput, match="without structured output") as caught:
+        agent.ask(Chat("the largest city"), timeout=PATIENCE)
+    assert caught.value.text == "It is Tokyo."
+
+
+def test_the_harness_has_the_model_try_again_what_does_not_fit_the_schema(
+    model: ScriptedModel, supervisor: SupervisorRef, configure: Configure
+) -> None:
+    model.then(call_tool("finish", {"name": "Tokyo"}), call_tool("finish", TOKYO))
+    agent = supervisor.create_agent(configure(response_schema=City))
+
+    assert agent.ask(Chat("the largest city"), timeout=PATIENCE).parsed == City(**TOKYO)
+
+
+@pytest.mark.parametrize("schema", [{"type": "unheard of"}, "[]"])
+def test_what_is_no_schema_is_refused_before_anything_starts(
+    model: ScriptedModel, supervisor: SupervisorRef, schema: Any
+) -> None:
+    with pytest.raises(InvalidConfig, match="response_schema of agent 'poet'"):
+        supervisor.create_agent(model.openai_config(response_schema=schema), "poet")
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (None, "without structured output"),
+        ({"name": "Tokyo"}, "'population' is a required property"),
+        ({"name": "Tokyo", "population": -1}, r"\$.population"),
+    ],
+)
+def test_data_that_do_not_fit_a_schema_are_refused_with_the_place(
+    model: ScriptedModel, data: Any, complaint: str
+) -> None:
+    config = model.openai_config(response_schema={**SCHEMA, "title": "Town"})
+    schema = OutputSchema.of(config)
+    assert schema is not None
+
+    with pytest.raises(ValueError, match=complaint):
+        schema.read(data)
+
+
+def test_of_models_that_are_alike_the_last_is_meant(model: ScriptedModel) -> None:
+    def define() -> type[BaseModel]:
+        class Twin(BaseModel):
+            name: str
+
+        return Twin
+
+    _first, last = define(), define()
+
+    schema = OutputSchema.of(model.openai_config(response_schema=last))
+
+    assert schema is not None
+    assert schema.model is last
