@@ -174,6 +174,7 @@ def test_commands_run_in_the_sandbox_where_it_is_asked_for(
     supervisor: SupervisorRef, model: ScriptedModel, tmp_path: Path
 ) -> None:
     command = {"CommandLine": "grep Seccomp_filters /proc/self/status", "Cwd": str(tmp_path)}
+    command["WaitMsBeforeAsync"] = 10_000  # Else a slow one goes on in the background.
     filters = {}
 
     for sandboxed in (True, False):

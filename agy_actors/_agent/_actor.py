@@ -37,7 +37,7 @@ from agy_actors._events import (
     HarnessDied,
     HarnessStarted,
 )
-from agy_actors._kernel import current_caller, fail
+from agy_actors._kernel import Envelope, current_caller, fail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -130,6 +130,7 @@ class AgentActor(TurnTakingActor):
                 on_line=self._from_thread(self._hear_harness),
                 on_death=self._from_thread(self._harness_died),
                 on_step=self._see_steps,
+                variables=self._variables_of_turn,
             )
             await session.open()
         finally:
@@ -140,6 +141,14 @@ class AgentActor(TurnTakingActor):
         if self.spec.hub.active:
             self._publish(HarnessStarted, pid=session.pid)
             self._publish(AgentReady)
+
+    def _variables_of_turn(self) -> list[tuple[contextvars.ContextVar[Any], Any]]:
+        """Return the context variables of who asked for the turn that runs."""
+        envelope = self.turn_envelope
+        if not isinstance(envelope, Envelope) or envelope.context is None:
+            return []
+        # Who waits for whom is told by the turn itself.
+        return [item for item in envelope.context.items() if item[0] is not current_caller]
 
     # Sleeping: an idle agent gives its process back, and keeps all else.
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from google.antigravity import AgentConfig
     from google.antigravity.types import Step, UsageMetadata
 
+    from agy_actors._harness import Variables
+
 __all__ = ["Session", "SessionBroken"]
 
 
@@ -47,6 +49,7 @@ class Session:
         on_line: called with each line of the harness's standard error, on any thread.
         on_death: called when the harness is gone, on any thread.
         on_step: called when a step has come, on the session's loop.
+        variables: returns the context variables, with their values, for tools and hooks.
     """
 
     def __init__(
@@ -58,11 +61,14 @@ class Session:
         on_line: Callable[[str], None],
         on_death: Callable[[], None],
         on_step: Callable[[], None],
+        variables: Callable[[], Variables] = tuple,
     ) -> None:
         self._agent = make_agent(config)
         self._start_timeout = start_timeout
         self._stop_grace = stop_grace
-        self._harness = Harness(grace=stop_grace, on_line=on_line, on_death=on_death)
+        self._harness = Harness(
+            grace=stop_grace, on_line=on_line, on_death=on_death, variables=variables
+        )
         self._harness.adopt(self._agent)
         self._on_step = on_step
         self._opened = False

@@ -1,7 +1,12 @@
 """`localharness` processes: the only package that rests on private parts of the SDK."""
 
+from typing import TYPE_CHECKING
+
 from agy_actors._harness._copies import make_agent
 from agy_actors._harness._launch import Harness
 from agy_actors._harness._steps import watch_steps
+
+if TYPE_CHECKING:
+    from agy_actors._harness._context import Variables as Variables
 
 __all__ = ["Harness", "make_agent", "watch_steps"]

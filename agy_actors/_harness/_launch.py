@@ -24,12 +24,15 @@ from google.antigravity.connections.local import local_connection
 from google.antigravity.proto import localharness_pb2 as _untyped_pb2
 from loguru import logger
 
+from agy_actors._harness._context import lend_variables
 from agy_actors._harness._process import READER_THREADS, HarnessProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from google.antigravity import Agent
+
+    from agy_actors._harness._context import Variables
 
 __all__ = ["Harness"]
 
@@ -52,12 +55,19 @@ class Harness:
         grace: seconds for the process to end by itself before it is killed.
         on_line: called with each line of its standard error.
         on_death: called once when it is gone, however it went.
+        variables: returns the context variables, with their values, for tools and hooks.
     """
 
     def __init__(
-        self, *, grace: float, on_line: Callable[[str], None], on_death: Callable[[], None]
+        self,
+        *,
+        grace: float,
+        on_line: Callable[[str], None],
+        on_death: Callable[[], None],
+        variables: Callable[[], Variables] = tuple,
     ) -> None:
         self._grace = grace
+        self._variables = variables
         self._on_line = on_line
         self._on_death = on_death
         self._tail: deque[str] = deque(maxlen=_TAIL)
@@ -81,6 +91,8 @@ class Harness:
         create: Callable[..., Any] = config.create_strategy
 
         def create_strategy(**runners: Any) -> Any:
+            for runner in runners.values():
+                lend_variables(runner, self._variables)
             strategy = create(**runners)
             if _is_of_known_shape(strategy):
 

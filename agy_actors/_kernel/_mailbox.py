@@ -48,7 +48,10 @@ for a burst, small enough that a caller learns of a stuck agent before memory do
 class Envelope(AnyEnvelope[Any]):
     """A message on its way, with whoever waits for its reply."""
 
-    __slots__ = ["frames"]
+    __slots__ = ["context", "frames"]
+
+    context: contextvars.Context | None
+    """The context variables of whoever sent it, if it takes a turn."""
 
     frames: tuple[Frame, ...]
     """The actors that wait, directly or not, for this message's reply."""
@@ -58,11 +61,13 @@ class Envelope(AnyEnvelope[Any]):
         message: Any,
         reply_to: Future[Any] | None = None,
         frames: tuple[Frame, ...] = (),
+        context: contextvars.Context | None = None,
     ) -> None:
         # Not super().__init__(): one is made for every message.
         self.message = message
         self.reply_to = reply_to
         self.frames = frames
+        self.context = context
 
 
 class Mailbox:
@@ -121,6 +126,8 @@ class Mailbox:
         """
         message = envelope.message
         turn = isinstance(message, Message) and message.lane is TURN  # `takes_turn`, inlined.
+        if turn and type(envelope) is Envelope and envelope.context is None:
+            envelope.context = contextvars.copy_context()  # Of the sender: this is its thread.
         with self._lock:
             closed = self._closed
             if closed is None or (self._takes_stops and is_stop(message)):

@@ -43,6 +43,7 @@ from agy_actors._supervision._routing import Load, Router, Routing
 from agy_actors._supervision._supervisor import Supervisor
 
 if TYPE_CHECKING:
+    import contextvars
     from collections.abc import Callable
 
     from agy_actors._kernel import Frame
@@ -70,6 +71,7 @@ class _Work:
     reply_to: pykka.Future[Any] | None
     frames: tuple[Frame, ...]
     key: str | None
+    context: contextvars.Context | None
     moves: int = 0
 
 
@@ -250,7 +252,7 @@ class Pool(Supervisor):
     def _take_job(self, job: pool_messages.Job) -> object:
         envelope = self._handling
         assert isinstance(envelope, Envelope)
-        work = _Work(job.message, envelope.reply_to, envelope.frames, job.key)
+        work = _Work(job.message, envelope.reply_to, envelope.frames, job.key, envelope.context)
         if self.routing is Routing.BROADCAST:
             self._broadcast(work)
         else:
@@ -300,7 +302,7 @@ class Pool(Supervisor):
         for seat in seats:
             part: ReplyFuture[Any] = ReplyFuture()
             parts.append(part)
-            share = _Work(work.message, part, work.frames, None)
+            share = _Work(work.message, part, work.frames, None, work.context)
             self._jobs.add(share)
             seat.queue.append(share)
         left = [len(parts)]
@@ -368,7 +370,7 @@ class Pool(Supervisor):
         if isinstance(reply_to, ReplyFuture):
             reply_to.add_done_callback(lambda _: reply_to.cancelled() and reply.cancel())
         try:
-            member.actor_inbox.put(Envelope(work.message, reply, work.frames))
+            member.actor_inbox.put(Envelope(work.message, reply, work.frames, work.context))
         except pykka.ActorDeadError as error:
             reply.fail(error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING, Self
 
@@ -31,7 +32,8 @@ __all__ = ["OwnerRef", "SupervisorRef"]
 class OwnerRef(AsyncioActorRef):
     """A reference to what owns agents: a supervisor or a pool. For every thread.
 
-    As a context manager it stops the owner, and with it all agents, on leaving.
+    As a context manager it stops the owner, and with it all agents, on leaving; with
+    `async with`, the event loop runs on meanwhile.
     """
 
     def __init__(self, actor: ParentActor) -> None:
@@ -51,6 +53,19 @@ class OwnerRef(AsyncioActorRef):
         # A forked child has a copy of the ref, and of no thread that could answer it.
         if os.getpid() == self._pid:
             self.stop()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if os.getpid() == self._pid:
+            # Shielded: to cancel who waits must not keep anything from being stopped.
+            await asyncio.shield(asyncio.ensure_future(self.stop(block=False)))
 
     def subscribe(
         self, callback: Callable[[Event], object], *, capacity: int = 1000
