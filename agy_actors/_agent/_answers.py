@@ -6,13 +6,13 @@ import asyncio
 import enum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from google.antigravity.connections.connection import resolve_active_tools
 from loguru import logger
 
 from agy_actors._agent import _messages as messages
 from agy_actors._agent._diagnosis import redact
 from agy_actors._agent._errors import AgentDeadError
-from agy_actors._agent._replies import AgentStatistics, ToolInfo
+from agy_actors._agent._replies import AgentStatistics
+from agy_actors._agent._tools import available_tools
 from agy_actors._events import DeadLetter
 from agy_actors._kernel import AsyncioActor, DeadlockError, current_caller
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from google.antigravity import types as sdk
 
     from agy_actors._agent._life import AgentSpec, Life
+    from agy_actors._agent._replies import ToolInfo
     from agy_actors._agent._session import Session
     from agy_actors._events import AgentEvent
     from agy_actors._kernel import Envelope
@@ -209,22 +210,8 @@ class AnsweringActor(AsyncioActor):
             dead_letters=self.life.dead_letters,
         )
 
-    def _available_tools(self, _: messages.AvailableTools) -> list[ToolInfo]:
-        config = self.spec.config
-        custom = [
-            ToolInfo(
-                name=getattr(tool, "__name__", type(tool).__name__),
-                description=(getattr(tool, "__doc__", None) or "").strip(),
-                source="custom",
-            )
-            for tool in config.tools
-            if callable(tool)
-        ]
-        builtin = [
-            ToolInfo(name=tool.value, description="", source="builtin")
-            for tool in sorted(resolve_active_tools(config.capabilities), key=lambda t: t.value)
-        ]
-        return [*custom, *builtin]
+    async def _available_tools(self, _: messages.AvailableTools) -> list[ToolInfo]:
+        return await asyncio.to_thread(available_tools, self.spec.config, self.spec.conversation_id)
 
     HANDLERS: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {
         messages.IsIdle: _is_idle,

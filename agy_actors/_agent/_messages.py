@@ -161,7 +161,13 @@ class GetStatistics(Message[AgentStatistics]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AvailableTools(Message[list[ToolInfo]]):
-    """Ask for the tools the agent may call."""
+    """Ask for the tools that the agent's model is offered: custom, then MCP, then builtin.
+
+    An MCP server is connected to in the agent's first turn, by its process; what it offers
+    is known from then on, and not before. Builtin tools go by the SDK's names
+    (`BuiltinTools`). Not listed is what the process adds for its own use, to manage
+    its tasks, say. Policies decide on each call, and hide no tool.
+    """
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

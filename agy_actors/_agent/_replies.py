@@ -81,9 +81,16 @@ class AgentStatistics:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ToolInfo:
-    """A tool that an agent may call."""
+    """A tool that an agent's model is offered."""
 
     name: str
+    """Its name; of an MCP server's, as policies have it: `"server/tool"`."""
+
     description: str
+    """What the model is told of it; of a builtin one, what the SDK's documentation says."""
+
     source: str
-    """`"custom"`, `"builtin"`, or `"mcp"`."""
+    """`"custom"`, `"mcp"` or `"builtin"`."""
+
+    input_schema: dict[str, Any] | None = dataclasses.field(default=None, hash=False)
+    """The JSON schema of its arguments, or `None` where only the harness knows it."""
