@@ -93,10 +93,8 @@ def _name(tool: Callable[..., Any]) -> str:
 def _mcp(config: AgentConfig, conversation_id: str) -> Iterator[ToolInfo]:
     app_data = Path(config.app_data_dir or _APP_DATA).expanduser()
     for server in config.mcp_servers:
-        # All that the server has; the harness filters it for the model.
-        for path in sorted((app_data / "brain" / conversation_id / "mcp" / server.name).glob("*")):
-            if path.suffix != ".json":
-                continue  # The server's own instructions.
+        folder = app_data / "brain" / conversation_id / "mcp" / server.name
+        for path in sorted(folder.glob("*.json")):  # All; the harness filters for the model.
             with contextlib.suppress(OSError, ValueError):  # It is just being written.
                 declaration = json.loads(path.read_bytes())
                 if _is_enabled(server, declaration["name"]):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from google.antigravity.hooks import policy
+from google.antigravity.hooks import policy, post_tool_call, pre_tool_call_decide
+from google.antigravity.types import HookResult, ToolCall, ToolResult
 
 from agy_actors import AvailableTools, Chat, TurnError
 from agy_actors.testing import ScriptedModel, call_tool, call_tools, say
@@ -144,6 +145,29 @@ def test_tools_that_are_loaded_when_needed_are_called_by_their_servers_name(
     assert [(call.server_name, call.name) for call in reply.tool_calls] == [("shop", "price")]
     assert model.requests[-1].tool_results[-1].output.endswith("kiwi: 4 euros")
     assert mcp_tools(agent) == {f"shop/{name}" for name in ALL}
+
+
+def test_hooks_see_the_calls_of_mcp_tools_and_whose_they_are(
+    model: ScriptedModel, supervisor: SupervisorRef, shop: HttpShop
+) -> None:
+    seen: list[tuple[str, str | None, str]] = []
+
+    @pre_tool_call_decide
+    async def before(call: ToolCall) -> HookResult:
+        seen.append(("before", call.server_name, call.name))
+        return HookResult(allow=True)
+
+    @post_tool_call
+    async def after(result: ToolResult) -> None:
+        seen.append(("after", result.server_name, result.name))
+
+    config = model.openai_config(mcp_servers=[shop.server()], hooks=[before, after])
+    agent = supervisor.create_agent(config)
+    model.then(call_tool("mcp_shop_price", {"fruit": "pear"}), say("4 euros"))
+
+    agent.ask(Chat("How much is a pear?"))
+
+    assert seen == [("before", "shop", "price"), ("after", "shop", "price")]
 
 
 @pytest.mark.parametrize("rule", ["one is denied", "one is allowed"])
