@@ -152,12 +152,12 @@ def test_hooks_see_the_calls_of_mcp_tools_and_whose_they_are(
 ) -> None:
     seen: list[tuple[str, str | None, str]] = []
 
-    @pre_tool_call_decide
+    @pre_tool_call_decide  # type: ignore[untyped-decorator] # as the SDK has it
     async def before(call: ToolCall) -> HookResult:
         seen.append(("before", call.server_name, call.name))
         return HookResult(allow=True)
 
-    @post_tool_call
+    @post_tool_call  # type: ignore[untyped-decorator] # as the SDK has it
     async def after(result: ToolResult) -> None:
         seen.append(("after", result.server_name, result.name))
 
