@@ -158,9 +158,9 @@ class Life:
         return [i for i, step in enumerate(self.steps) if step.type == StepType.COMPACTION]
 
     def last_response(self) -> str | None:
-        """Return the last complete response."""
+        """Return the agent's last complete response, not a subagent's."""
         for step in reversed(self.steps):
-            if step.is_complete_response:
+            if step.is_complete_response and not step.parent_trajectory_id:
                 return step.content
         return None
 

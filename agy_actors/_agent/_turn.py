@@ -116,9 +116,11 @@ class Turn:
             return
         if step.source == StepSource.USER:
             return
-        if step.type == StepType.FINISH and step.structured_output is not None:
+        # A subagent speaks to its agent, not to the user: to the turn it is a sign of life.
+        own = not step.parent_trajectory_id
+        if own and step.type == StepType.FINISH and step.structured_output is not None:
             self.structured_output = step.structured_output
-        brought = False
+        brought = not own and bool(step.content_delta or step.thinking_delta)
         for event in self._events(step):
             brought = True
             yield event
@@ -140,7 +142,8 @@ class Turn:
                 self._tools_running.pop(place, None)
 
     def _events(self, step: Step) -> Iterator[Text | Thought | ToolCall]:
-        if step.source == StepSource.MODEL and step.target == StepTarget.USER:
+        own = not step.parent_trajectory_id
+        if own and step.source == StepSource.MODEL and step.target == StepTarget.USER:
             if step.thinking_delta:
                 self._thoughts.append(step.thinking_delta)
                 yield Thought(step_index=step.step_index, text=step.thinking_delta)

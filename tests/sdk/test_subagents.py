@@ -11,6 +11,11 @@ from google.antigravity import CapabilitiesConfig
 from google.antigravity.types import (
     BuiltinTools,
     CustomSystemInstructions,
+    Step,
+    StepSource,
+    StepStatus,
+    StepTarget,
+    StepType,
     SubagentCapabilities,
     SubagentConfig,
 )
@@ -19,11 +24,13 @@ from agy_actors import (
     Chat,
     CreateAgent,
     GetHistory,
+    GetLastResponse,
     GetTotalUsage,
     IsIdle,
     ShutdownAgent,
     Supervisor,
 )
+from agy_actors._agent._turn import Turn
 from agy_actors.testing import ScriptedModel, Usage, call_tool, say
 
 if TYPE_CHECKING:
@@ -97,8 +104,8 @@ def test_a_subagent_does_its_part_of_a_turn_and_the_agent_goes_on_with_its_answe
 
     reply = agent.ask(Chat("What is hello in French?"))
 
-    assert reply.text.startswith("Wait. ")
-    assert reply.text.endswith("The word is bonjour.")
+    assert reply.text.startswith("Wait. The word is bonjour.")
+    assert "It is bonjour." not in reply.text
     assert [call.name for call in reply.tool_calls] == ["invoke_subagent", "dictionary"]
     asked, told = [request for request in model.requests if is_subagents(request)]
     assert "hello in French" in asked.messages[-1][1]
@@ -129,6 +136,23 @@ def test_the_history_tells_a_subagents_steps_from_the_agents(
     responses = [step for step in agent.ask(GetHistory()) if step.is_complete_response]
     assert {step.content for step in responses if step.parent_trajectory_id} == {"It is bonjour."}
     assert {s.content for s in responses if not s.parent_trajectory_id} == {"Wait. ", "done"}
+    assert agent.ask(GetLastResponse()) == "done"
+
+
+def test_a_subagents_words_are_a_sign_of_life_in_its_agents_turn_and_nothing_else() -> None:
+    turn = Turn()
+    for word in ("It ", "is ", "bonjour."):
+        step = Step(
+            type=StepType.TEXT_RESPONSE,
+            source=StepSource.MODEL,
+            target=StepTarget.USER,
+            status=StepStatus.ACTIVE,
+            content_delta=word,
+            parent_trajectory_id="its agent's",
+        )
+        assert list(turn.observe(step)) == []
+
+    assert (turn.text, turn.thoughts, turn.empty_steps) == ("", "", 0)
 
 
 def test_an_agent_may_invoke_only_the_subagents_that_it_is_allowed(

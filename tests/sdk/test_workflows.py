@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
     from google.antigravity.types import Step
 
     from agy_actors import AgentRef, SupervisorRef
-
-LENGTH = {"type": "integer"}
+    from agy_actors.testing import ModelRequest
 
 
 @workflows.define
@@ -36,6 +37,10 @@ def workflow_step(agent: AgentRef) -> Step:
     return [step for step in agent.ask(GetHistory()) if step.workflow_progress is not None][-1]
 
 
+def last_message(request: ModelRequest) -> str:
+    return request.messages[-1][1]
+
+
 @pytest.fixture
 def agent(model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path) -> AgentRef:
     capabilities = CapabilitiesConfig(enabled_tools=[BuiltinTools.RUN_WORKFLOW])
@@ -50,9 +55,17 @@ def test_a_workflows_agents_work_and_its_output_goes_to_the_model_and_into_the_h
     path = tmp_path / "measure.py"
     path.write_text(measure.source)
     args = {"Script": measure.source} if by == "source" else {"ScriptPath": str(path)}
-    model.when("measure fig", call_tool("finish", {"result": 3}))
-    model.when("measure pear", call_tool("finish", {"result": 4}))
-    model.when(lambda request: "completed" in request.messages[-1][1], say("Seven in all."))
+    end = threading.Event()
+
+    def wait(_: ModelRequest) -> str:
+        end.set()
+        return "Wait. "
+
+    for word, length in (("fig", 3), ("pear", 4)):
+        finish = call_tool("finish", {"result": length})
+        model.when(f"measure {word}", replace(finish, gate=end, gate_after=0))
+    model.when(lambda request: "background task" in last_message(request), say(wait))
+    model.when(lambda request: "completed" in last_message(request), say("Seven in all."))
     model.when(
         lambda request: request.messages[-1][0] == "user",
         call_tool("run_workflow", {"Description": "words", **args}),
@@ -61,7 +74,9 @@ def test_a_workflows_agents_work_and_its_output_goes_to_the_model_and_into_the_h
     # As the SDK's own `agent.beta.run_workflow` asks.
     reply = agent.ask(Chat(f"Run the workflow script at `{path}` using the `run_workflow` tool."))
 
-    assert reply.text.endswith("Seven in all.")
+    assert reply.text.startswith("Wait. Seven in all.")
+    assert "Finished" not in reply.text  # That is its agents', and so is what they say.
+    assert reply.structured_output is None
     assert reply.tool_calls[0].name == BuiltinTools.RUN_WORKFLOW.value
     progress = workflow_step(agent).workflow_progress
     assert progress is not None
@@ -80,7 +95,7 @@ def test_a_workflows_agents_work_and_its_output_goes_to_the_model_and_into_the_h
 def test_a_workflow_that_fails_is_told_to_the_model_and_the_turn_goes_on(
     model: ScriptedModel, agent: AgentRef
 ) -> None:
-    model.when(lambda request: "division" in request.messages[-1][1], say("It broke."))
+    model.when(lambda request: "division" in last_message(request), say("It broke."))
     model.when(
         lambda request: request.messages[-1][0] == "user",
         call_tool("run_workflow", {"Description": "broken", "Script": "log(1 // 0)"}),
