@@ -416,7 +416,7 @@ def test_a_long_conversation_is_compacted_and_goes_on(
     def note(step: Step) -> None:
         seen.append(step)
 
-    model.when("long", say("word " * 1500))
+    model.when("long", say("word " * 1500, chunks=5000))
     config = model.openai_config(
         compaction_config=CompactionConfig(token_threshold=5000), hooks=[note]
     )
