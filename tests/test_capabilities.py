@@ -49,7 +49,7 @@ def functions_in(path: str) -> set[str]:
 
 
 def test_every_heading_of_the_sdks_readme_has_a_row() -> None:
-    readme = importlib.metadata.metadata("google-antigravity").get_payload()
+    readme = importlib.metadata.metadata("google-antigravity")["Description"]
     features = readme.partition("## Gemini Enterprise")[2].partition("## Architecture")[0]
     headings = re.findall(r"^### (.*)$", features, re.MULTILINE)
 

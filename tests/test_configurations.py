@@ -6,6 +6,7 @@ import base64
 import json
 import threading
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +155,7 @@ def vertex(paths: list[str]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(f"data: {json.dumps(answer)}\n\n".encode())
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 # its name there
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
@@ -175,7 +176,7 @@ def vertex(paths: list[str]) -> Iterator[str]:
     ],
 )
 def test_a_vertex_endpoint_is_asked_in_either_mode(
-    supervisor: SupervisorRef, settings: dict[str, str], path: str
+    supervisor: SupervisorRef, settings: dict[str, Any], path: str
 ) -> None:
     paths: list[str] = []
     with vertex(paths) as address:
@@ -205,6 +206,10 @@ def test_a_litert_model_that_is_not_there_is_a_start_error_that_names_it(
     assert supervisor.children() == {}
 
 
+def has_a_line(file: Path) -> bool:
+    return file.exists() and file.read_text().endswith("\n")
+
+
 def test_commands_run_in_the_sandbox_where_it_is_asked_for(
     supervisor: SupervisorRef, model: ScriptedModel, tmp_path: Path
 ) -> None:
@@ -222,7 +227,7 @@ def test_commands_run_in_the_sandbox_where_it_is_asked_for(
         )
         supervisor.create_agent(config).ask(Chat("How safe are we?"))
         # A command that takes its time goes on when its turn has ended.
-        until(lambda told=told: told.exists() and told.read_text().endswith("\n"))
+        until(partial(has_a_line, told))
         filters[sandboxed] = int(told.read_text().removeprefix("Seccomp_filters:"))
 
     assert filters[True] > filters[False]
