@@ -22,8 +22,10 @@ from agy_actors.testing import call_tool, say
 from tests.harnesses import kill_harness
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agy_actors import SupervisorRef
-    from agy_actors.testing import ScriptedModel
+    from agy_actors.testing import ModelRequest, ScriptedModel
 
 
 def double(number: int) -> int:
@@ -216,3 +218,31 @@ def test_commands_are_denied_where_no_policy_says_otherwise(
     supervisor.create_agent(config).ask(Chat("run"))
 
     assert "denied" in model.requests[-1].tool_results[-1].output
+
+
+def test_an_automatic_policy_has_a_model_vet_commands_first(
+    supervisor: SupervisorRef, model: ScriptedModel, tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.touch()
+    command = {"CommandLine": f"rm -f {precious}", "Cwd": str(tmp_path)}
+    vetting = call_tool("vet_destruction", {"action_type": "delete"})
+    model.when(_is_vetting, vetting, say("That is hard to tell."))
+    model.when("clean up", call_tool("run_command", command), say("I may not."))
+    config = model.openai_config(
+        capabilities=CapabilitiesConfig(enabled_tools=[BuiltinTools.RUN_COMMAND]),
+        policies=[policy.auto(), policy.allow_all()],
+        workspaces=[str(tmp_path)],
+    )
+
+    reply = supervisor.create_agent(config).ask(Chat("clean up"))
+
+    assert reply.text == "I may not."
+    vetted = [request for request in model.requests if _is_vetting(request)]
+    assert str(precious) in str(vetted[0].messages)
+    assert "denied" in model.requests[-1].tool_results[-1].output
+    assert precious.exists()
+
+
+def _is_vetting(request: ModelRequest) -> bool:
+    return "Runtime Policy Guardian" in request.system
