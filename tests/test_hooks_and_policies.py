@@ -17,7 +17,7 @@ from google.antigravity.types import (
     ToolResult,
 )
 
-from agy_actors import Chat, TurnError
+from agy_actors import Chat, GetStatistics, TurnDenied
 from agy_actors.testing import call_tool, say
 from tests.harnesses import kill_harness
 
@@ -120,11 +120,12 @@ def test_a_prompt_that_a_hook_denies_is_an_error_and_never_sent(
 ) -> None:
     agent = supervisor.create_agent(model.openai_config(hooks=Diary().hooks()))
 
-    with pytest.raises(TurnError, match="that is forbidden"):
+    with pytest.raises(TurnDenied, match="that is forbidden"):
         agent.ask(Chat("forbidden"))
 
     assert agent.ask(Chat("allowed")).text == "echo: allowed"
     assert [request.prompt for request in model.requests] == ["allowed"]
+    assert agent.ask(GetStatistics()).restarts == 0
 
 
 def test_hooks_work_on_after_a_crash(supervisor: SupervisorRef, model: ScriptedModel) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "ModelError",
     "QuotaExceeded",
     "TurnCancelled",
+    "TurnDenied",
     "TurnError",
     "TurnInterrupted",
     "TurnStalled",
@@ -114,6 +115,10 @@ class InvalidOutput(TurnError):
 
 class TurnCancelled(TurnError):
     """Raised to the asker of a turn that somebody cancelled."""
+
+
+class TurnDenied(TurnError):
+    """Raised to the asker of a turn whose prompt a hook denied. The model was not asked."""
 
 
 class TurnInterrupted(TurnError):

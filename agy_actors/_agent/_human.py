@@ -72,7 +72,7 @@ def confirmations(
     *,
     timeout: float | None = None,
     default: bool = False,
-) -> Callable[[ToolCall, str], Coroutine[Any, Any, bool]]:
+) -> Callable[[ToolCall, str | None], Coroutine[Any, Any, bool]]:
     """Make the handler of a policy that asks a person: `policy.ask_user(tool, handler=...)`.
 
     Args:
@@ -87,14 +87,14 @@ def confirmations(
     """
     _check_timeout(timeout)
 
-    async def ask(tool_call: ToolCall, reason: str = "") -> bool:
+    async def ask(tool_call: ToolCall, reason: str | None = "") -> bool:
         turn = running_turn()
         if handler is not None:
-            called = _call(handler, tool_call, reason)
+            called = _call(handler, tool_call, reason or "")
             return bool(await _answer(turn, called, timeout, default))
         reply: ReplyFuture[bool] = ReplyFuture()
         if turn is None or not turn.announce(
-            ConfirmationAsked, tool_call=tool_call, reason=reason, reply=reply
+            ConfirmationAsked, tool_call=tool_call, reason=reason or "", reply=reply
         ):
             logger.warning(
                 "Nobody has subscribed who could confirm {}: taken as {}", tool_call.name, default

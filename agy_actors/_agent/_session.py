@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from agy_actors._harness import Variables
 
-__all__ = ["Session", "SessionBroken"]
+__all__ = ["PromptDenied", "Session", "SessionBroken"]
 
 
 _LAST_WORDS = 1.0
@@ -37,6 +37,10 @@ turns, so what they say of a model's service need not be of this one."""
 
 class SessionBroken(Exception):
     """The SDK's conversation cannot be used any more."""
+
+
+class PromptDenied(Exception):
+    """A hook denied the prompt, in these words. The conversation goes on."""
 
 
 class Session:
@@ -67,10 +71,15 @@ class Session:
         self._start_timeout = start_timeout
         self._stop_grace = stop_grace
         self._harness = Harness(
-            grace=stop_grace, on_line=on_line, on_death=on_death, variables=variables
+            grace=stop_grace,
+            on_line=on_line,
+            on_death=on_death,
+            variables=variables,
+            on_denial=self._note_denial,
         )
         self._harness.adopt(self._agent)
         self._on_step = on_step
+        self._denial: str | None = None
         self._opened = False
         self._steps: AsyncIterator[Step] | None = None
         self._broken: SessionBroken | None = None
@@ -129,6 +138,7 @@ class Session:
             SessionBroken: the prompt did not get out, or the connection was closed.
         """
         self._check()
+        self._denial = None
         try:
             await self._agent.conversation.send(prompt)
         except (Exception, AntigravityCancelledError) as error:
@@ -138,6 +148,7 @@ class Session:
         """Return the turn's next step, or `None` at its end, however that came.
 
         Raises:
+            PromptDenied: a hook denied the prompt, and the turn has ended.
             SessionBroken: the SDK raised, or the connection was closed before the end.
         """
         self._check()
@@ -156,6 +167,9 @@ class Session:
         except AntigravityCancelledError:
             return None
         except Exception as error:
+            denial, self._denial = self._denial, None
+            if denial is not None and conversation.is_idle:
+                raise PromptDenied(denial) from None
             raise self._break(_reason(error)) from error
         self._steps = steps
         return step
@@ -181,6 +195,9 @@ class Session:
         except (SessionBroken, TimeoutError):
             return False
         return True
+
+    def _note_denial(self, reason: str) -> None:
+        self._denial = reason
 
     def _check(self) -> None:
         # The SDK would answer with nothing, and then not at all (F1).

@@ -165,7 +165,8 @@ class Turn:
         text = self._redact(step.error or step.content)
         failure = diagnose(text)
         if failure is None:
-            self._model_errors += 1
+            if step.type != StepType.TOOL_CALL:  # A tool's error is none of the model's.
+                self._model_errors += 1
             failure = ModelFailure(None, None, shorten(text) or "an unnamed error")
         self._failure = failure
         self._tools_running.pop((step.trajectory_id, step.step_index), None)

@@ -26,13 +26,14 @@ from agy_actors._agent._errors import (
     AgentDeadError,
     InvalidOutput,
     TurnCancelled,
+    TurnDenied,
     TurnError,
     TurnInterrupted,
     TurnStalled,
     TurnTimeout,
 )
 from agy_actors._agent._replies import ChatReply
-from agy_actors._agent._session import SessionBroken
+from agy_actors._agent._session import PromptDenied, SessionBroken
 from agy_actors._agent._settings import CANCEL_GRACE, chat_timeout, stall_timeout
 from agy_actors._agent._turn import Turn
 from agy_actors._events import TurnEnded, TurnRetried, TurnStarted
@@ -407,6 +408,8 @@ class TurnTakingActor(AnsweringActor):
         while session.busy:  # With a trigger's turn; the harness has one at a time.
             try:
                 step = await session.next_step()
+            except PromptDenied:
+                continue
             except SessionBroken as broken:
                 # What it was of is another turn's, and that has no asker.
                 self._log.debug("A turn of a trigger broke: {}", self.redact(str(broken)))
@@ -421,7 +424,11 @@ class TurnTakingActor(AnsweringActor):
         self._stall = stall
         while True:
             async with asyncio.timeout_at(self._stall_deadline(turn)) as self._stall_timer:
-                step = await session.next_step()
+                try:
+                    step = await session.next_step()
+                except PromptDenied as denied:
+                    words = self.redact(str(denied))
+                    raise TurnDenied(f"a hook denied the prompt of {self}: {words}") from None
             self._stall_timer = None
             if step is None:
                 return

@@ -1,6 +1,8 @@
-"""Runs tools and hooks with the context variables of whoever asked for the turn.
+"""What tools and hooks are run with, and what hooks decide.
 
-The SDK runs them in tasks of its own, whose variables are those of the session's start.
+The SDK runs them in tasks of its own, whose context variables are those of the session's
+start; here they get those of whoever asked for the turn. And it tells that a hook denied a
+prompt by an error like any other, in the hook's own words.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     Variables = Iterable[tuple[contextvars.ContextVar[Any], Any]]
 
-__all__ = ["lend_variables"]
+__all__ = ["lend_variables", "watch_denials"]
 
 
 def lend_variables(runner: object, variables: Callable[[], Variables]) -> None:
@@ -28,6 +30,25 @@ def lend_variables(runner: object, variables: Callable[[], Variables]) -> None:
     for name, method in inspect.getmembers(runner, inspect.iscoroutinefunction):
         if not name.startswith("_"):
             setattr(runner, name, _with_variables(method, variables))
+
+
+def watch_denials(hook_runner: Any, on_denial: Callable[[str], None]) -> None:
+    """Have `on_denial` called with the reason when a hook denies a prompt.
+
+    Args:
+        hook_runner: the SDK's runner of an agent's hooks.
+        on_denial: called on the agent's loop.
+    """
+    dispatch = hook_runner.dispatch_pre_turn
+
+    async def dispatch_pre_turn(*args: Any, **kwargs: Any) -> Any:
+        outcome = await dispatch(*args, **kwargs)
+        result, _ = outcome
+        if result is not None and not result.allow:
+            on_denial(result.message or "")
+        return outcome
+
+    hook_runner.dispatch_pre_turn = dispatch_pre_turn
 
 
 def _with_variables(

@@ -24,7 +24,7 @@ from google.antigravity.connections.local import local_connection
 from google.antigravity.proto import localharness_pb2 as _untyped_pb2
 from loguru import logger
 
-from agy_actors._harness._context import lend_variables
+from agy_actors._harness._context import lend_variables, watch_denials
 from agy_actors._harness._process import READER_THREADS, HarnessProcess
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Harness:
         on_line: called with each line of its standard error.
         on_death: called once when it is gone, however it went.
         variables: returns the context variables, with their values, for tools and hooks.
+        on_denial: called with the reason, on the agent's loop, when a hook denies a prompt.
     """
 
     def __init__(
@@ -64,9 +65,11 @@ class Harness:
         grace: float,
         on_line: Callable[[str], None],
         on_death: Callable[[], None],
-        variables: Callable[[], Variables] = tuple,
+        variables: Callable[[], Variables],
+        on_denial: Callable[[str], None],
     ) -> None:
         self._grace = grace
+        self._on_denial = on_denial
         self._variables = variables
         self._on_line = on_line
         self._on_death = on_death
@@ -93,6 +96,7 @@ class Harness:
         def create_strategy(**runners: Any) -> Any:
             for runner in runners.values():
                 lend_variables(runner, self._variables)
+            watch_denials(runners["hook_runner"], self._on_denial)
             strategy = create(**runners)
             if _is_of_known_shape(strategy):
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from agy_actors import Chat, Supervisor
+from agy_actors import Chat, CreateAgent, Supervisor
 
 config = LocalOpenAIAgentConfig(
     base_url=os.environ.get("OPENAI_BASE_URL", "http://localhost:11434/v1"),
@@ -23,7 +23,7 @@ config = LocalOpenAIAgentConfig(
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
     """Have agents for as long as the service runs."""
     async with Supervisor.start() as supervisor:
-        app.state.agent = await supervisor.create_agent(config, name="clerk", block=False)
+        app.state.agent = await supervisor.ask(CreateAgent(config, "clerk"), block=False)
         yield
 
 

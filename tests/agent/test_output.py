@@ -66,7 +66,9 @@ def test_an_answer_that_the_model_refuses_is_an_error_and_the_next_is_none(
         agent.ask(Chat("the lost city"), timeout=PATIENCE)
     assert [call.name for call in caught.value.tool_calls] == ["finish"]
     assert caught.value.retryable
-    assert agent.ask(Chat("the largest city"), timeout=PATIENCE).parsed == City(**TOKYO)
+    assert agent.ask(Chat("the largest city"), timeout=PATIENCE).parsed == City.model_validate(
+        TOKYO
+    )
 
 
 def test_an_answer_in_plain_text_is_an_error_with_the_text(
@@ -86,7 +88,9 @@ def test_the_harness_has_the_model_try_again_what_does_not_fit_the_schema(
     model.then(call_tool("finish", {"name": "Tokyo"}), call_tool("finish", TOKYO))
     agent = supervisor.create_agent(configure(response_schema=City))
 
-    assert agent.ask(Chat("the largest city"), timeout=PATIENCE).parsed == City(**TOKYO)
+    assert agent.ask(Chat("the largest city"), timeout=PATIENCE).parsed == City.model_validate(
+        TOKYO
+    )
 
 
 @pytest.mark.parametrize("schema", [{"type": "unheard of"}, "[]"])
