@@ -225,7 +225,11 @@ def test_commands_run_in_the_sandbox_where_it_is_asked_for(
             policies=[policy.allow_all()],
             workspaces=[str(tmp_path)],
         )
-        supervisor.create_agent(config).ask(Chat("How safe are we?"))
+        agent = supervisor.create_agent(config)
+        status = agent.ask(GetStatistics()).sandbox
+        assert status is not None
+        assert status.available
+        agent.ask(Chat("How safe are we?"))
         # A command that takes its time goes on when its turn has ended.
         until(partial(has_a_line, told))
         filters[sandboxed] = int(told.read_text().removeprefix("Seccomp_filters:"))

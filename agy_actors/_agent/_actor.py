@@ -17,7 +17,9 @@ import asyncio
 import contextlib
 import contextvars
 import copy
+import shutil
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
@@ -333,6 +335,9 @@ class AgentActor(TurnTakingActor):
         for suffix in (".db", ".db-wal", ".db-shm"):  # SQLite's files of one database.
             path = self.spec.save_dir / f"{self.spec.conversation_id}{suffix}"
             path.unlink(missing_ok=True)
+        if self.spec.config.app_data_dir is not None:
+            transcripts = Path(self.spec.config.app_data_dir, "brain", self.spec.conversation_id)
+            shutil.rmtree(transcripts, ignore_errors=True)
 
     async def _end_now(self) -> None:
         """End the agent without waiting for turns; whoever waits is told."""

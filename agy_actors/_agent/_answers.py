@@ -206,6 +206,7 @@ class AnsweringActor(AsyncioActor):
             total_usage=self._get_total_usage(messages.GetTotalUsage()),
             conversation_id=self.spec.conversation_id,
             harness_pid=None if self._session is None else self._session.pid,
+            sandbox=None if self._session is None else self._session.sandbox,
             last_error=self.life.last_error,
             dead_letters=self.life.dead_letters,
         )

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from google.antigravity.types import StopReason, ToolCall, UsageMetadata
+    from google.antigravity.types import SandboxStatus, StopReason, ToolCall, UsageMetadata
     from pydantic import BaseModel
 
 __all__ = ["AgentStatistics", "ChatReply", "ToolInfo"]
@@ -74,6 +74,9 @@ class AgentStatistics:
 
     last_error: str | None
     """What it was last restarted for."""
+
+    sandbox: SandboxStatus | None = None
+    """Whether there is a sandbox for its commands, where the harness tells."""
 
     dead_letters: int = 0
     """How many messages were told to it and never handled, because it ended first."""

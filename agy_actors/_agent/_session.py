@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from google.antigravity import AgentConfig
-    from google.antigravity.types import Step, UsageMetadata
+    from google.antigravity.types import SandboxStatus, Step, UsageMetadata
 
     from agy_actors._harness import Variables
 
@@ -103,6 +103,11 @@ class Session:
     def usage(self) -> UsageMetadata:
         """The conversation's usage so far."""
         return self._agent.conversation.total_usage
+
+    @property
+    def sandbox(self) -> SandboxStatus | None:
+        """Whether there is a sandbox for commands, if the harness told."""
+        return self._agent.conversation.sandbox_status
 
     @property
     def stop_reason(self) -> StopReason:

@@ -28,8 +28,11 @@ def make_agent(config: AgentConfig) -> Agent:
         Exception: whatever the SDK finds wrong with the configuration.
     """
     own: dict[str, Any] = {name: list(getattr(config, name)) for name in _THE_USERS_OWN}
-    own["subagents"] = [subagent.model_copy() for subagent in config.subagents]  # With tools, too.
-    bare = config.model_copy(update={name: [] for name in own})
+    own["subagents"] = [subagent.model_copy() for subagent in config.subagents]
+    without: dict[str, Any] = {name: [] for name in own}
+    # They have tools of their own, and names that must be there.
+    without["subagents"] = [sub.model_copy(update={"tools": []}) for sub in config.subagents]
+    bare = config.model_copy(update=without)
 
     def model_copy(*, update: Mapping[str, Any] | None = None, deep: bool = False) -> AgentConfig:
         return bare.model_copy(update=update, deep=deep).model_copy(update=own)

@@ -27,6 +27,9 @@ _NAME = re.compile(r"[\w.@+ -]{1,100}")
 _NAMESPACE = uuid.UUID("6f1a5b0e-6f0c-5d5f-9d0b-3a2f5a1c7e11")
 """For conversation ids derived from names. Drawn once; it must never change."""
 
+_APP_DATA = "app_data"
+"""The folder, where conversations are kept, for what else the harness keeps of them."""
+
 _SHORTEST_SECRET = 6  # Replacing shorter strings would garble messages, and hide nothing.
 
 
@@ -100,6 +103,8 @@ def build_spec(
             # F10: known from the start, so that an agent can be resumed however early it dies.
             "session_continuation_mode": SessionContinuationMode.CREATE_OR_RESUME,
             "save_dir": str(directory),
+            # Else it keeps transcripts in the user's home, for good.
+            "app_data_dir": config.app_data_dir or str(directory.resolve() / _APP_DATA),
             **off_the_loop(config),
         }
     )

@@ -11,7 +11,7 @@ from google.antigravity.tools.tool_runner import ToolWithSchema
 from google.antigravity.types import BuiltinTools, SubagentConfig
 
 from agy_actors import AvailableTools, Chat, ToolInfo
-from agy_actors.testing import ScriptedModel, say
+from agy_actors.testing import ScriptedModel, call_tool, say
 from tests.harnesses import PATIENCE, SOON
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ def test_the_finish_tool_is_listed_with_the_schema_of_the_answer(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     agent = supervisor.create_agent(model.openai_config(response_schema=SCHEMA))
+    model.then(call_tool("finish", {"x": 1}))
 
     agent.ask(Chat("hi"))
 
