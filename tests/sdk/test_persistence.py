@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ def test_a_conversation_is_kept_with_its_supervisors_state_and_nowhere_else(
     model: ScriptedModel, tmp_path: Path
 ) -> None:
     with Supervisor.start(state_dir=tmp_path) as supervisor:
-        agent = supervisor.create_agent(model.openai_config(), "poet")
+        # A name that was never used: the conversation's id is made of it.
+        agent = supervisor.create_agent(model.openai_config(), f"poet {uuid.uuid4()}")
         conversation = converse(agent)
         agent.ask(Disconnect())
 
