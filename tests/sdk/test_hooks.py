@@ -61,33 +61,33 @@ class Diary:
         """Make a hook of each kind that a turn with a tool passes, as functions."""
         note = self.entries.append
 
-        @hooks.on_session_start
+        @hooks.on_session_start  # type: ignore[untyped-decorator] # the SDK's
         async def started() -> None:
             note("session start")
 
-        @hooks.on_session_end
+        @hooks.on_session_end  # type: ignore[untyped-decorator] # the SDK's
         async def ended() -> None:
             note("session end")
 
-        @hooks.pre_turn
+        @hooks.pre_turn  # type: ignore[untyped-decorator] # the SDK's
         async def before(prompt: Any) -> HookResult:
             note(("pre turn", prompt))
             return HookResult()
 
-        @hooks.post_turn
+        @hooks.post_turn  # type: ignore[untyped-decorator] # the SDK's
         def after(text: str) -> None:  # Not all functions are coroutine functions.
             note(("post turn", text))
 
-        @hooks.pre_tool_call_decide
+        @hooks.pre_tool_call_decide  # type: ignore[untyped-decorator] # the SDK's
         async def decide(call: SdkToolCall) -> HookResult:
             note(("pre tool", call.name, call.args))
             return HookResult()
 
-        @hooks.post_tool_call
+        @hooks.post_tool_call  # type: ignore[untyped-decorator] # the SDK's
         async def used(result: ToolResult) -> None:
             note(("post tool", result.name, result.error))
 
-        @hooks.stop
+        @hooks.stop  # type: ignore[untyped-decorator] # the SDK's
         async def stop(args: StopArgs) -> StopHookResult:
             note(("stop", args.response_text, args.continuation_count))
             return StopHookResult()
@@ -155,7 +155,7 @@ def test_hooks_decide_on_a_tool_call_and_change_its_arguments(
         given.append(number)
         return f"kept {number}"
 
-    @hooks.pre_tool_call_decide
+    @hooks.pre_tool_call_decide  # type: ignore[untyped-decorator] # the SDK's
     async def add_one(call: SdkToolCall) -> HookResult:
         return HookResult(modified_args={"number": call.args["number"] + 1})
 
@@ -180,13 +180,13 @@ def test_a_hook_can_tell_the_model_what_to_do_about_a_tools_error(
     failures: list[ToolExecutionError] = []
     results: list[ToolResult] = []
 
-    @hooks.on_tool_error
+    @hooks.on_tool_error  # type: ignore[untyped-decorator] # the SDK's
     async def explain(error: Exception) -> str | None:
         assert isinstance(error, ToolExecutionError)
         failures.append(error)
         return "MARK: use another" if "one" in str(error) else None
 
-    @hooks.post_tool_call
+    @hooks.post_tool_call  # type: ignore[untyped-decorator] # the SDK's
     async def used(result: ToolResult) -> None:
         results.append(result)
 
@@ -208,7 +208,7 @@ def test_a_hook_can_tell_the_model_what_to_do_about_a_tools_error(
 def test_a_stop_hook_has_the_turn_go_on(model: ScriptedModel, supervisor: SupervisorRef) -> None:
     seen: list[tuple[str, int]] = []
 
-    @hooks.stop
+    @hooks.stop  # type: ignore[untyped-decorator] # the SDK's
     async def insist(args: StopArgs) -> StopHookResult:
         seen.append((args.response_text, args.continuation_count))
         if args.response_text in {"one ", "two "}:
@@ -231,17 +231,17 @@ def test_hooks_share_what_they_keep_in_the_session_and_in_the_turn(
 ) -> None:
     seen: list[tuple[Any, Any]] = []
 
-    @hooks.on_session_start
+    @hooks.on_session_start  # type: ignore[untyped-decorator] # the SDK's
     async def started(context: hooks.HookContext) -> None:
         context.set_state("session", "S")
 
-    @hooks.pre_turn
+    @hooks.pre_turn  # type: ignore[untyped-decorator] # the SDK's
     async def before(context: hooks.HookContext, prompt: Any) -> HookResult:
         if prompt == "first":
             context.set_state("turn", "T")
         return HookResult()
 
-    @hooks.post_tool_call
+    @hooks.post_tool_call  # type: ignore[untyped-decorator] # the SDK's
     async def used(result: ToolResult, context: hooks.HookContext) -> None:
         seen.append((context.get_state("session"), context.get_state("turn")))
 
@@ -258,7 +258,7 @@ def test_hooks_share_what_they_keep_in_the_session_and_in_the_turn(
 def test_a_hook_answers_the_models_questions(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
-    @hooks.on_interaction
+    @hooks.on_interaction  # type: ignore[untyped-decorator] # the SDK's
     async def answer(spec: AskQuestionInteractionSpec) -> QuestionHookResult:
         assert [option.text for option in spec.questions[0].options] == ["red", "blue"]
         return QuestionHookResult(responses=[QuestionResponse(freeform_response="MARK")])
@@ -277,11 +277,11 @@ def test_a_hook_answers_the_models_questions(
 def test_a_hook_that_raises_breaks_neither_the_turn_nor_the_agent(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
-    @hooks.post_tool_call
+    @hooks.post_tool_call  # type: ignore[untyped-decorator] # the SDK's
     async def broken(result: ToolResult) -> None:
         raise RuntimeError("MARK")
 
-    @hooks.pre_tool_call_decide
+    @hooks.pre_tool_call_decide  # type: ignore[untyped-decorator] # the SDK's
     async def careless(call: SdkToolCall) -> HookResult:
         if call.args["number"] == 2:
             raise RuntimeError("MARK")

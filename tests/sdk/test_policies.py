@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from google.antigravity.types import ToolCall as SdkToolCall
 
     from agy_actors import SupervisorRef
+    from agy_actors.testing import ModelRequest
 
 FILES = CapabilitiesConfig(
     enabled_tools=[
@@ -219,3 +221,57 @@ def test_tools_that_write_without_any_policy_are_a_start_error(
 ) -> None:
     with pytest.raises(AgentStartError, match="safety policy"):
         supervisor.create_agent(model.openai_config(capabilities=FILES, policies=[]))
+
+
+@pytest.mark.parametrize("contained", [False, True])
+def test_workspace_only_keeps_file_tools_in_the_workspaces(
+    model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path, *, contained: bool
+) -> None:
+    inside, outside = tmp_path / "inside.txt", keyword.__file__  # Temporary files are inside, too.
+    inside.write_text("MARK")
+    policies = [ALL, *policy.workspace_only([tmp_path])] if contained else [ALL]
+    model.then(
+        *[call_tool("view_file", {"AbsolutePath": str(path)}) for path in (inside, outside)],
+        say("done"),
+    )
+    agent = supervisor.create_agent(
+        model.openai_config(capabilities=FILES, workspaces=[str(tmp_path)], policies=policies)
+    )
+
+    agent.ask(Chat("read"), timeout=PATIENCE)
+
+    seen, other = [result.output for result in model.requests[-1].tool_results]
+    assert "MARK" in seen
+    assert ("outside the allowed workspace" in other) == contained
+    assert ("def iskeyword" in other or "iskeyword =" in other) != contained
+
+
+@pytest.mark.parametrize("answer", [True, False, None])
+def test_auto_has_the_model_judge_a_command_and_asks_about_what_it_cannot_clear(
+    model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path, answer: bool | None
+) -> None:
+    reasons: list[str] = []
+
+    async def handler(call: SdkToolCall, reason: str = "") -> bool:
+        reasons.append(f"{call.name}: {reason}")
+        return bool(answer)
+
+    def judges(request: ModelRequest) -> bool:
+        return "vet_destruction" in request.tools
+
+    target = tmp_path / "precious.txt"
+    target.write_text("MARK")
+    vet = {"target": str(target), "action_type": "delete", "category": "filesystem"}
+    model.when(judges, call_tool("vet_destruction", vet), say("That is all."))
+    model.when("^clean up$", run(f"rm {target}", tmp_path), say("done"))
+    auto = policy.auto(handler=None if answer is None else handler)
+    agent = supervisor.create_agent(
+        model.openai_config(capabilities=FILES, workspaces=[str(tmp_path)], policies=[auto, ALL])
+    )
+
+    agent.ask(Chat("clean up"), timeout=PATIENCE)
+
+    assert any(judges(request) for request in model.requests)
+    assert target.exists() == (answer is not True)
+    assert len(reasons) == (answer is not None)
+    assert all(reason.startswith("run_command: Security analysis") for reason in reasons)
