@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -73,10 +72,6 @@ async def agree(call: SdkToolCall) -> bool:
     return call.args == {"amount": 5}
 
 
-def is_large(args: dict[str, Any]) -> bool:
-    return bool(args["amount"] > 10)
-
-
 async def is_typed_and_large(payment: Payment) -> bool:
     return payment.amount > 10
 
@@ -86,7 +81,7 @@ CALLS = [
     call_tool("pay", {"amount": 5}),
     call_tool("pay", {"amount": 50}),
 ]
-"""One after another: two that are denied have at most one call that is made between them."""
+"""What the model calls, one after another."""
 
 ALL = policy.allow_all()
 """What no policy names is denied, so most lists need it."""
@@ -95,16 +90,11 @@ ALL = policy.allow_all()
 @pytest.mark.parametrize(
     ("policies", "used"),
     [
-        pytest.param([ALL], ["look", "pay 5", "pay 50"], id="allow all"),
-        pytest.param([policy.deny("look"), ALL], ["pay 5", "pay 50"], id="deny one"),
-        pytest.param([policy.deny_all(), policy.allow("look")], ["look"], id="allow one"),
         pytest.param([policy.allow("pay")], ["pay 5", "pay 50"], id="unnamed"),
-        pytest.param([policy.deny("pay", when=is_large), ALL], ["look", "pay 5"], id="when"),
         pytest.param([policy.allow("pay", when=is_typed_and_large)], ["pay 50"], id="when, typed"),
         pytest.param(
             [policy.ask_user("pay", handler=agree), ALL], ["look", "pay 5"], id="ask, both answers"
         ),
-        pytest.param(policy.safe_defaults(handler=agree), ["pay 5"], id="safe defaults"),
         pytest.param(
             [policy.allow("pay"), policy.deny("pay"), ALL], ["look"], id="the denial wins"
         ),
@@ -223,38 +213,15 @@ def test_tools_that_write_without_any_policy_are_a_start_error(
         supervisor.create_agent(model.openai_config(capabilities=FILES, policies=[]))
 
 
-@pytest.mark.parametrize("contained", [False, True])
-def test_workspace_only_keeps_file_tools_in_the_workspaces(
-    model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path, *, contained: bool
-) -> None:
-    inside, outside = tmp_path / "inside.txt", keyword.__file__  # Temporary files are inside, too.
-    inside.write_text("MARK")
-    policies = [ALL, *policy.workspace_only([tmp_path])] if contained else [ALL]
-    model.then(
-        *[call_tool("view_file", {"AbsolutePath": str(path)}) for path in (inside, outside)],
-        say("done"),
-    )
-    agent = supervisor.create_agent(
-        model.openai_config(capabilities=FILES, workspaces=[str(tmp_path)], policies=policies)
-    )
-
-    agent.ask(Chat("read"), timeout=PATIENCE)
-
-    seen, other = [result.output for result in model.requests[-1].tool_results]
-    assert "MARK" in seen
-    assert ("outside the allowed workspace" in other) == contained
-    assert ("def iskeyword" in other or "iskeyword =" in other) != contained
-
-
-@pytest.mark.parametrize("answer", [True, False, None])
-def test_auto_has_the_model_judge_a_command_and_asks_about_what_it_cannot_clear(
-    model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path, answer: bool | None
+@pytest.mark.parametrize("answer", [True, False])
+def test_an_automatic_policy_asks_about_what_its_model_cannot_clear(
+    model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path, *, answer: bool
 ) -> None:
     reasons: list[str] = []
 
     async def handler(call: SdkToolCall, reason: str = "") -> bool:
         reasons.append(f"{call.name}: {reason}")
-        return bool(answer)
+        return answer
 
     def judges(request: ModelRequest) -> bool:
         return "vet_destruction" in request.tools
@@ -264,7 +231,7 @@ def test_auto_has_the_model_judge_a_command_and_asks_about_what_it_cannot_clear(
     vet = {"target": str(target), "action_type": "delete", "category": "filesystem"}
     model.when(judges, call_tool("vet_destruction", vet), say("That is all."))
     model.when("^clean up$", run(f"rm {target}", tmp_path), say("done"))
-    auto = policy.auto(handler=None if answer is None else handler)
+    auto = policy.auto(handler=handler)
     agent = supervisor.create_agent(
         model.openai_config(capabilities=FILES, workspaces=[str(tmp_path)], policies=[auto, ALL])
     )
@@ -272,6 +239,6 @@ def test_auto_has_the_model_judge_a_command_and_asks_about_what_it_cannot_clear(
     agent.ask(Chat("clean up"), timeout=PATIENCE)
 
     assert any(judges(request) for request in model.requests)
-    assert target.exists() == (answer is not True)
-    assert len(reasons) == (answer is not None)
-    assert all(reason.startswith("run_command: Security analysis") for reason in reasons)
+    assert target.exists() != answer
+    assert [reason.partition(":")[0] for reason in reasons] == ["run_command"]
+    assert "Security analysis" in reasons[0]
