@@ -29,7 +29,7 @@ from agy_actors._agent._answers import Outcome, Reporter
 from agy_actors._agent._diagnosis import diagnose
 from agy_actors._agent._errors import ModelError, TurnInterrupted
 from agy_actors._agent._session import Session
-from agy_actors._agent._settings import START_TIMEOUT, STOP_GRACE
+from agy_actors._agent._settings import STOP_GRACE, start_timeout
 from agy_actors._agent._turns import FollowTurn, StreamChat, TurnCaller, TurnTakingActor
 from agy_actors._events import (
     AgentCrashed,
@@ -127,7 +127,7 @@ class AgentActor(TurnTakingActor):
         try:
             self._starting = session = Session(
                 self.spec.config,
-                start_timeout=START_TIMEOUT,
+                start_timeout=start_timeout(),
                 stop_grace=STOP_GRACE,
                 on_line=self._from_thread(self._hear_harness),
                 on_death=self._from_thread(self._harness_died),

@@ -12,6 +12,7 @@ from agy_actors._agent import _messages as messages
 from agy_actors._agent._diagnosis import redact
 from agy_actors._agent._errors import AgentDeadError
 from agy_actors._agent._replies import AgentStatistics
+from agy_actors._agent._settings import handler_timeout
 from agy_actors._agent._tools import available_tools
 from agy_actors._events import DeadLetter
 from agy_actors._kernel import AsyncioActor, DeadlockError, current_caller
@@ -146,10 +147,11 @@ class AnsweringActor(AsyncioActor):
             self._loop.call_soon(self._tell_idle)
 
     async def _wait_for_wakeup(self, message: messages.WaitForWakeup) -> bool:
+        seconds = handler_timeout() if message.timeout is None else message.timeout
         waiter = self._loop.create_future()
         self._wakeups.append(waiter)
         try:
-            async with asyncio.timeout(message.timeout):
+            async with asyncio.timeout(seconds):
                 await waiter
         except TimeoutError:
             return False

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
     from google.antigravity.types import ToolCall
 
-__all__ = ["QUOTA_STATUS", "ModelFailure", "diagnose", "model_error", "redact", "shorten"]
+__all__ = [
+    "QUOTA_STATUS",
+    "ModelFailure",
+    "diagnose",
+    "is_denial",
+    "model_error",
+    "redact",
+    "shorten",
+]
 
 _STATUS = re.compile(
     r"HTTP request failed with status (\d{3})"  # OpenAI-compatible services
@@ -34,6 +42,9 @@ _NETWORK = re.compile(
     r"network issue connecting|connection reset|connection refused|unexpected EOF|broken pipe"
     r"|dial tcp|model unreachable|no such host|i/o timeout",
     re.IGNORECASE,
+)
+_DENIAL = re.compile(
+    r"denied by pre-tool hook|No policy rule matched tool|blocked due to pre-tool hook"
 )
 QUOTA_STATUS = 429
 """Too Many Requests (RFC 6585)."""
@@ -58,6 +69,11 @@ def diagnose(text: str) -> ModelFailure | None:
     return ModelFailure(
         status, _retry_after(text), shorten(text[found.start() :] if found else text)
     )
+
+
+def is_denial(text: str) -> bool:
+    """Return whether a text says that a policy or a hook denied a tool's call."""
+    return bool(_DENIAL.search(text))
 
 
 def model_error(

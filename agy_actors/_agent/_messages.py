@@ -105,8 +105,8 @@ class WaitForIdle(Message[None]):
 class WaitForWakeup(Message[bool]):
     """Be answered `True` when the next turn starts or `SignalIdle` comes, else `False`."""
 
-    timeout: float = 60.0
-    """Seconds until the answer is `False`. As agy-bridge's handler timeout."""
+    timeout: float | None = None
+    """Seconds until the answer is `False`; `None` is `AGY_ACTORS_HANDLER_TIMEOUT`, or 60."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -7,7 +7,14 @@ import os
 
 from agy_actors._agent._errors import InvalidConfig
 
-__all__ = ["CANCEL_GRACE", "START_TIMEOUT", "STOP_GRACE", "chat_timeout", "stall_timeout"]
+__all__ = [
+    "CANCEL_GRACE",
+    "STOP_GRACE",
+    "chat_timeout",
+    "handler_timeout",
+    "stall_timeout",
+    "start_timeout",
+]
 
 CANCEL_GRACE = 10.0
 """Seconds for a cancelled turn to end before its process is replaced (DESIGN, section 4).
@@ -16,16 +23,25 @@ A harness takes milliseconds; only one that is stuck takes more."""
 STOP_GRACE = 10.0
 """Seconds for a `localharness` to end by itself before it is killed. As agy-bridge's."""
 
-START_TIMEOUT = 60.0
-"""Seconds for an agent to come up. Arbitrary: a start takes 0.2 s, MCP servers more."""
-
 _CHAT_TIMEOUT = 120.0  # As agy-bridge's AGI_CHAT_TIMEOUT_SECS.
+_HANDLER_TIMEOUT = 60.0  # As agy-bridge's handler timeout.
+_START_TIMEOUT = 60.0  # Arbitrary: a start takes 0.2 s.
 _STALL_TIMEOUT = 60.0  # Arbitrary: half the turn's time; a slow model still streams.
 
 
 def chat_timeout() -> float:
     """Return the seconds a turn may take: `AGY_ACTORS_CHAT_TIMEOUT`, or 120."""
     return _seconds("AGY_ACTORS_CHAT_TIMEOUT", _CHAT_TIMEOUT)
+
+
+def handler_timeout() -> float:
+    """Return the seconds of `WaitForWakeup`: `AGY_ACTORS_HANDLER_TIMEOUT`, or 60."""
+    return _seconds("AGY_ACTORS_HANDLER_TIMEOUT", _HANDLER_TIMEOUT)
+
+
+def start_timeout() -> float:
+    """Return the seconds for an agent to come up: `AGY_ACTORS_START_TIMEOUT`, or 60."""
+    return _seconds("AGY_ACTORS_START_TIMEOUT", _START_TIMEOUT)
 
 
 def stall_timeout() -> float:

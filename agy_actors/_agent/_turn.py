@@ -15,7 +15,7 @@ from google.antigravity.types import (
     ToolCall,
 )
 
-from agy_actors._agent._diagnosis import ModelFailure, diagnose, shorten
+from agy_actors._agent._diagnosis import ModelFailure, diagnose, is_denial, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -165,7 +165,7 @@ class Turn:
         text = self._redact(step.error or step.content)
         failure = diagnose(text)
         if failure is None:
-            if step.type != StepType.TOOL_CALL:  # A tool's error is none of the model's.
+            if step.type != StepType.TOOL_CALL and not is_denial(text):  # Not the model's own.
                 self._model_errors += 1
             failure = ModelFailure(None, None, shorten(text) or "an unnamed error")
         self._failure = failure

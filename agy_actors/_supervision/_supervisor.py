@@ -27,6 +27,7 @@ from agy_actors._agent import (
     PaceBoard,
     PaceKeeper,
 )
+from agy_actors._dotenv import DOTENV_SWITCH, load_dotenv
 from agy_actors._events import EventHub, Subscription
 from agy_actors._log import hush_sdk
 from agy_actors._supervision import _exit
@@ -78,6 +79,9 @@ class Supervisor(ParentActor):
     ) -> SupervisorRef:
         """Start a supervisor.
 
+        What the nearest `.env` file sets and the environment does not is set now, such as
+        `GEMINI_API_KEY`; not if `AGY_ACTORS_DOTENV` is 0.
+
         Args:
             name: what it is called in logs.
             strategy: whom it restarts when a child fails.
@@ -106,6 +110,12 @@ class Supervisor(ParentActor):
             state_dir=state_dir,
         )
         hush_sdk()
+        try:
+            load_dotenv()
+        except OSError as error:
+            raise InvalidConfig(
+                f"{error}; mend it, move it away, or set {DOTENV_SWITCH}=0"
+            ) from error
         backoff = backoff or Backoff()
         ref = super().start(
             name=name or f"supervisor-{next(_names)}",

@@ -21,11 +21,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
-import dotenv
 from google.antigravity import LocalAgentConfig, LocalOpenAIAgentConfig
 from google.antigravity import types as sdk
 from google.antigravity.hooks import policy
 
+from agy_actors._dotenv import missing_values
 from agy_actors.cli._local_model import NAME, LocalModel, LocalModelError, available
 from agy_actors.cli._prompts import DEMO_ANSWERS, UsageProblem
 
@@ -197,17 +197,11 @@ def rehearsed_answer(prompt: str) -> str:
 @contextmanager
 def _dotenv() -> Iterator[None]:
     """Add what the nearest ``.env`` file sets and the environment does not."""
-    path = dotenv.find_dotenv(usecwd=True)
-    values: dict[str, str | None] = {}
-    if path:
-        try:
-            values = dotenv.dotenv_values(path)
-        except (OSError, UnicodeError) as error:
-            # Its text may hold a key, and the error a piece of its text.
-            raise UsageProblem(
-                f"{path} cannot be read ({type(error).__name__}); mend it, or move it away"
-            ) from None
-    with _environment({k: v for k, v in values.items() if v is not None and k not in os.environ}):
+    try:
+        values = missing_values()
+    except OSError as error:
+        raise UsageProblem(f"{error}; mend it, or move it away") from None
+    with _environment(values):
         yield
 
 

@@ -13,7 +13,6 @@ import psutil
 import pytest
 
 from agy_actors import AgentStartError, Supervisor
-from agy_actors._agent import _actor
 from agy_actors._agent._session import Session, SessionBroken
 from agy_actors._harness._process import HarnessProcess
 from agy_actors._kernel import AskTimeout
@@ -74,7 +73,7 @@ def test_a_start_that_hangs_is_an_error_in_time_and_leaves_no_process(
     fake: FakeHarness,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_actor, "START_TIMEOUT", 0.5)
+    monkeypatch.setenv("AGY_ACTORS_START_TIMEOUT", "0.5")
     fake.install("exec sleep 1000")
 
     with pytest.raises(AgentStartError, match="did not start"):

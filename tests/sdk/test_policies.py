@@ -135,9 +135,6 @@ def test_a_denial_is_told_to_the_model_with_its_reason(
     assert ledger.used == []
 
 
-@pytest.mark.xfail(
-    reason="calls that are denied are counted as errors of the model's service", strict=True
-)
 def test_a_turn_goes_on_after_any_number_of_denials(
     model: ScriptedModel, supervisor: SupervisorRef, ledger: Ledger
 ) -> None:

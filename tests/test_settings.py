@@ -1,0 +1,119 @@
+"""Settings by environment variables and `.env` files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agy_actors import Chat, InvalidConfig, Supervisor, TurnStalled, WaitForWakeup
+from agy_actors._agent import _settings
+from agy_actors.testing import ScriptedModel, silence
+from tests.harnesses import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parent.parent
+SECONDS: dict[str, Callable[[], float]] = {
+    "AGY_ACTORS_CHAT_TIMEOUT": _settings.chat_timeout,
+    "AGY_ACTORS_STALL_TIMEOUT": _settings.stall_timeout,
+    "AGY_ACTORS_HANDLER_TIMEOUT": _settings.handler_timeout,
+    "AGY_ACTORS_START_TIMEOUT": _settings.start_timeout,
+}
+
+
+def test_the_readmes_table_lists_every_variable_with_its_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    readme = (ROOT / "README.rst").read_text()
+    table = dict(re.findall(r"^``(AGY_ACTORS_\w+)`` +(\d+) ", readme, re.MULTILINE))
+    sources = "".join(path.read_text() for path in (ROOT / "agy_actors").rglob("*.py"))
+    for name in SECONDS:
+        monkeypatch.delenv(name, raising=False)
+
+    assert set(re.findall(r"AGY_ACTORS_[A-Z_]+", sources)) == set(table)
+    assert {name: float(table[name]) for name in SECONDS} == {
+        name: seconds() for name, seconds in SECONDS.items()
+    }
+
+
+@pytest.mark.parametrize("name", SECONDS)
+def test_a_variable_sets_the_seconds(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "1.5")
+
+    assert SECONDS[name]() == 1.5
+
+
+@pytest.mark.parametrize("name", SECONDS)
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "nan"])
+def test_a_value_that_is_no_time_is_refused_with_the_variables_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(InvalidConfig, match=f"{name}.*{value}"):
+        SECONDS[name]()
+
+
+def test_who_waits_for_a_wakeup_waits_as_long_as_is_set(
+    monkeypatch: pytest.MonkeyPatch, model: ScriptedModel
+) -> None:
+    monkeypatch.setenv("AGY_ACTORS_HANDLER_TIMEOUT", "0.05")
+
+    with Supervisor.start() as supervisor:
+        agent = supervisor.create_agent(model.openai_config())
+
+        assert agent.ask(WaitForWakeup(), timeout=PATIENCE) is False
+
+
+# .env files.
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A working folder, below one with a `.env` file."""
+    monkeypatch.setenv("AGY_ACTORS_STALL_TIMEOUT", "")  # To be restored.
+    monkeypatch.delenv("AGY_ACTORS_STALL_TIMEOUT")
+    (tmp_path / ".env").write_text("AGY_ACTORS_STALL_TIMEOUT=0.3\nAGY_ACTORS_CHAT_TIMEOUT=7\n")
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_file_sets_what_the_environment_does_not(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, model: ScriptedModel
+) -> None:
+    del folder
+    monkeypatch.setenv("AGY_ACTORS_CHAT_TIMEOUT", "99")
+    model.then(silence("half "))
+
+    with Supervisor.start() as supervisor:
+        agent = supervisor.create_agent(model.openai_config())
+        with pytest.raises(TurnStalled, match=r"silent for 0\.3 seconds"):
+            agent.ask(Chat("hi"), timeout=PATIENCE)
+
+    assert _settings.chat_timeout() == 99
+
+
+def test_a_file_is_left_alone_where_that_is_wanted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del folder
+    monkeypatch.setenv("AGY_ACTORS_DOTENV", "0")
+
+    Supervisor.start().stop()
+
+    assert _settings.stall_timeout() == 60
+
+
+def test_a_file_that_cannot_be_read_is_an_error_without_its_text(folder: Path) -> None:
+    (folder.parent / ".env").write_bytes(b"GEMINI_API_KEY=\xff\xfesecret")
+
+    with pytest.raises(InvalidConfig, match=r"\.env cannot be read.*AGY_ACTORS_DOTENV=0") as caught:
+        Supervisor.start()
+
+    assert "secret" not in str(caught.value)
