@@ -1,0 +1,207 @@
+"""Every part of the SDK that agy_actors rests on, public or private, by its name.
+
+A release that has another shape fails here with the name of the part, and not somewhere
+else with a hang. What the parts *do* is shown by all other tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.antigravity import Agent, LocalOpenAIAgentConfig
+from google.antigravity.conversation.conversation import Conversation
+from google.antigravity.hooks.hook_runner import HookRunner
+from google.antigravity.tools.tool_runner import ToolRunner
+from loguru import logger
+
+from agy_actors import Supervisor
+from agy_actors._harness import Harness, watch_steps
+from tests.harnesses import PATIENCE
+
+if TYPE_CHECKING:
+    from agy_actors.testing import ScriptedModel
+
+SDK = "google.antigravity"
+LOCAL = f"{SDK}.connections.local.local_connection"
+
+NAMES = [
+    # What agents are made of.
+    f"{SDK}:Agent",
+    f"{SDK}:AgentConfig",
+    f"{SDK}:LocalAgentConfig",
+    f"{SDK}:LocalOpenAIAgentConfig",
+    f"{SDK}.connections.connection:Connection",
+    f"{SDK}.connections.connection:ConnectionStrategy",
+    f"{SDK}.connections.connection:resolve_active_tools",
+    f"{SDK}.connections.local.interactions_config_converter:callable_to_function_tool_dict",
+    f"{SDK}.hooks:OnInteractionHook",
+    f"{SDK}.hooks.policy:Policy",
+    f"{SDK}.hooks.policy:deny_all",
+    # What comes of a turn.
+    *(
+        f"{SDK}.types:{name}"
+        for name in [
+            "AntigravityCancelledError",
+            "AskQuestionEntry",
+            "Audio",
+            "BuiltinTools",
+            "Document",
+            "Image",
+            "QuestionHookResult",
+            "QuestionResponse",
+            "SandboxStatus",
+            "SessionContinuationMode",
+            "SlashCommand",
+            "Step",
+            "StepSource",
+            "StepStatus",
+            "StepTarget",
+            "StepType",
+            "StopReason",
+            "Text",
+            "Thought",
+            "ToolCall",
+            "UsageMetadata",
+            "Video",
+        ]
+    ),
+    *(
+        f"{SDK}.types:{name}"
+        for name in [
+            "StepStatus.ACTIVE",
+            "StepStatus.DONE",
+            "StepStatus.ERROR",
+            "StepStatus.CANCELED",
+            "StepType.COMPACTION",
+            "StepType.FINISH",
+            "StepType.TOOL_CALL",
+            "StepSource.MODEL",
+            "StepSource.USER",
+            "StepTarget.USER",
+            "StopReason.UNSPECIFIED",
+            "SessionContinuationMode.CREATE_OR_RESUME",
+        ]
+    ),
+    # How the process is started, and listened to.
+    f"{LOCAL}:LocalConnection",
+    f"{LOCAL}:LocalConnectionStrategy._connect_websocket",
+    f"{LOCAL}:LocalConnectionStrategy._spawn_harness_and_connect_ws",
+    f"{LOCAL}:_get_sdk_version",
+    f"{SDK}.proto.localharness_pb2:ClientInfo",
+    f"{SDK}.proto.localharness_pb2:InputConfig",
+    f"{SDK}.proto.localharness_pb2:OutputConfig",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_there(name: str) -> None:
+    module, _, path = name.partition(":")
+
+    attrgetter(path)(importlib.import_module(module))
+
+
+SIGNATURES: list[tuple[Any, str]] = [
+    (Agent.__init__, "self, config"),
+    (LocalOpenAIAgentConfig.create_strategy, "self, tool_runner, hook_runner"),
+    (Conversation.send, "self, prompt, kwargs"),
+    (Conversation.cancel, "self"),
+    (HookRunner.dispatch_pre_turn, "self, prompt"),
+    (ToolRunner.process_tool_calls, "self, tool_calls"),
+]
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters"),
+    SIGNATURES,
+    ids=[function.__qualname__ for function, _ in SIGNATURES],
+)
+def test_a_function_takes_what_it_is_given(function: Any, parameters: str) -> None:
+    assert ", ".join(inspect.signature(function).parameters) == parameters
+
+
+FIELDS = {
+    "AgentConfig": (
+        "app_data_dir capabilities conversation_id hooks mcp_servers policies response_schema"
+        " save_dir session_continuation_mode subagents tools triggers"
+    ),
+    "types.Step": (
+        "content content_delta error is_complete_response source status step_index"
+        " structured_output target thinking_delta tool_calls trajectory_id type"
+    ),
+    "types.ToolCall": "args id name",
+    "types.UsageMetadata": "total_token_count",
+    "types.HookResult": "allow message",
+    "types.AskQuestionEntry": "options question",
+    "types.QuestionResponse": "freeform_response selected_option_ids skipped",
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "field"),
+    [(model, field) for model, fields in FIELDS.items() for field in fields.split()],
+)
+def test_a_model_has_a_field(model: str, field: str) -> None:
+    found = attrgetter(model)(importlib.import_module(SDK))
+
+    assert field in found.model_fields or hasattr(found, field)
+
+
+LIVE = (
+    "_config",
+    "conversation.connection._processor.step_queue",
+    "conversation.connection.receive_steps",
+    "conversation.history",
+    "conversation.is_idle",
+    "conversation.sandbox_status",
+    "conversation.total_usage",
+    "conversation._last_turn_stop_reason",
+)
+"""Attributes of an open agent."""
+
+
+def test_an_open_agent_has_what_is_asked_of_it(model: ScriptedModel) -> None:
+    harness = Harness(
+        grace=PATIENCE,
+        on_line=lambda _: None,
+        on_death=lambda: None,
+        variables=tuple,
+        on_denial=lambda _: None,
+    )
+    missing: list[str] = []
+
+    async def look() -> None:
+        agent = Agent(model.openai_config())
+        harness.adopt(agent)
+        try:
+            async with agent:
+                assert harness.pid is not None, "the SDK started its process in its own way"
+                for path in LIVE:
+                    try:
+                        attrgetter(path)(agent)
+                    except AttributeError as error:
+                        missing.append(str(error))
+                watch_steps(agent, lambda: None)
+        finally:
+            harness.dispose()
+
+    asyncio.run(asyncio.wait_for(look(), PATIENCE))
+    assert missing == []
+
+
+def test_nothing_of_it_is_of_an_unknown_shape(model: ScriptedModel) -> None:
+    warnings: list[str] = []
+    logger.enable("agy_actors")
+    sink = logger.add(warnings.append, level="WARNING")
+    try:
+        with Supervisor.start() as supervisor:
+            supervisor.create_agent(model.openai_config())
+    finally:
+        logger.remove(sink)
+        logger.disable("agy_actors")
+
+    assert warnings == []
