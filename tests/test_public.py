@@ -4,30 +4,50 @@ import inspect
 from typing import TYPE_CHECKING, Any, assert_type
 
 import pytest
-from google.antigravity.types import Step, UsageMetadata
+from google.antigravity import LocalAgentConfig
+from google.antigravity.hooks import policy
+from google.antigravity.types import Step, Text, Thought, ToolCall, UsageMetadata
 
 import agy_actors
 from agy_actors import (
     AgentRef,
+    AgentStatistics,
     AgyActorsError,
     AvailableTools,
     Cancel,
     Chat,
     ChatReply,
+    ChatStream,
+    ClearHistory,
+    ConfirmationAsked,
     CreateAgent,
+    CreatePool,
+    Delete,
+    Disconnect,
     GetActiveAgentCount,
     GetChildren,
+    GetCompactionIndices,
+    GetConversationId,
     GetHistory,
     GetLastResponse,
+    GetLastTurnUsage,
+    GetStatistics,
     GetTotalUsage,
+    GetTurnCount,
     IsIdle,
     Message,
+    PoolRef,
     ReplyFuture,
     Send,
     ShutdownAgent,
+    SignalIdle,
     Supervisor,
     SupervisorRef,
     ToolInfo,
+    WaitForIdle,
+    WaitForWakeup,
+    confirmations,
+    questions,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +62,8 @@ _LISTED = """
     CreateAgent ShutdownAgent GetChildren GetActiveAgentCount Shutdown ChatReply ChatStream
     AgentStatistics ToolInfo AgyActorsError AgentStartError AgentDeadError MailboxFull
     DeadlockError InvalidConfig ModelError QuotaExceeded TurnCancelled TurnInterrupted
-    TurnStalled TurnTimeout PoolRef Routing CreatePool
+    TurnStalled TurnTimeout PoolRef Routing CreatePool TurnDenied InvalidPrompt InvalidOutput
+    confirmations questions ConfirmationAsked QuestionAsked
 """
 NAMES = set(_LISTED.split())
 
@@ -110,6 +131,62 @@ def check_types(  # Not called: it is for the type checkers.
     assert_type(agent.ask(GetLastResponse()), str | None)
     assert_type(agent.ask(GetTotalUsage()), UsageMetadata)
     assert_type(agent.ask(AvailableTools()), list[ToolInfo])
+    assert_type(agent.ask(WaitForIdle()), None)
+    assert_type(agent.ask(WaitForWakeup()), bool)
+    assert_type(agent.ask(SignalIdle()), None)
+    assert_type(agent.ask(ClearHistory()), None)
+    assert_type(agent.ask(GetTurnCount()), int)
+    assert_type(agent.ask(GetLastTurnUsage()), UsageMetadata | None)
+    assert_type(agent.ask(GetCompactionIndices()), list[int])
+    assert_type(agent.ask(GetConversationId()), str)
+    assert_type(agent.ask(GetStatistics()), AgentStatistics)
+    assert_type(agent.ask(Disconnect()), None)
+    assert_type(agent.ask(Delete()), None)
     assert_type(agent.ask("anything else"), Any)
     text: str = agent.ask(Chat("x"), block=False).get().text
     assert text
+
+
+def check_types_of_streams(agent: AgentRef, pool: PoolRef) -> None:  # Not called, either.
+    stream = agent.stream(Chat("x"))
+    assert_type(stream, ChatStream)
+    assert_type(agent.stream("x"), ChatStream)
+    assert_type(pool.stream(Chat("x"), key="k"), ChatStream)
+    assert_type(next(iter(stream)), str)
+    assert_type(next(stream.events()), Text | Thought | ToolCall)
+    assert_type(next(stream.thoughts()), str)
+    assert_type(next(stream.tool_calls()), ToolCall)
+    assert_type(stream.result(timeout=5.0), ChatReply)
+    assert_type(stream.future, ReplyFuture[ChatReply])
+    assert_type(stream.cancel(), bool)
+    with stream as entered:
+        assert_type(entered, ChatStream)
+
+
+def check_types_of_pools(supervisor: SupervisorRef, pool: PoolRef, config: AgentConfig) -> None:
+    assert_type(supervisor.create_pool(config, 4), PoolRef)
+    assert_type(supervisor.ask(CreatePool(config, 4)), PoolRef)
+    assert_type(pool.ask(Chat("x")), ChatReply)
+    assert_type(pool.ask(Chat("x"), block=False, key="k"), ReplyFuture[ChatReply])
+    assert_type(pool.broadcast(Chat("x")), list[ChatReply])
+    assert_type(next(pool.map(["x"])), ChatReply)
+
+
+async def check_types_in_an_event_loop(agent: AgentRef, config: AgentConfig) -> None:
+    assert_type(await agent.ask(Chat("x"), block=False), ChatReply)
+    assert_type(await agent.ask(IsIdle(), block=False), bool)
+    assert_type([text async for text in agent.stream("x")], list[str])
+    assert_type(await agent.stream("x"), ChatReply)
+    async with Supervisor.start() as supervisor, agent.stream("x") as stream:
+        assert_type(supervisor, SupervisorRef)
+        assert_type(stream, ChatStream)
+        assert_type(await supervisor.ask(CreateAgent(config), block=False), AgentRef)
+
+
+def check_types_of_tools_and_handlers(agent: AgentRef, event: ConfirmationAsked) -> None:
+    LocalAgentConfig(
+        tools=[agent.as_tool("ask", "Asks another.")],
+        policies=[policy.ask_user("pay", handler=confirmations(timeout=1.0))],
+        hooks=[questions()],
+    )
+    assert_type(event.reply, ReplyFuture[bool])
