@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
-from google.antigravity.types import (
-    Audio,
-    Document,
-    Image,
-    SlashCommand,
-    Step,
-    UsageMetadata,
-    Video,
-)
+from google.antigravity.types import Step, UsageMetadata
 
 from agy_actors._agent._errors import InvalidPrompt
+from agy_actors._agent._prompts import check_prompt
 from agy_actors._agent._replies import AgentStatistics, ChatReply, ToolInfo
 from agy_actors._kernel import Lane, Message
 
@@ -43,15 +35,13 @@ __all__ = [
 ]
 
 
-_PARTS = (str, Image, Document, Audio, Video, SlashCommand)
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Chat(Message[ChatReply]):
     """Have a turn: ask the model, and get all of its answer.
 
     Raises:
-        InvalidPrompt: the prompt is empty, or of a type that cannot be asked.
+        InvalidPrompt: the prompt, or a part of it, is empty, too large, or of a type that
+            cannot be asked. It names the part.
         InvalidPrompt: a timeout is not above 0.
     """
 
@@ -182,31 +172,3 @@ class Delete(Message[None]):
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def check_prompt(prompt: object) -> None:
-    """Refuse what no model can be asked, before anything is sent.
-
-    Raises:
-        InvalidPrompt: names what is wrong.
-    """
-    if isinstance(prompt, str):
-        if not prompt.strip():
-            raise InvalidPrompt("a prompt must hold more than white space, got an empty one")
-    elif isinstance(prompt, bytes | bytearray):
-        raise InvalidPrompt("a prompt of bytes needs a type: use google.antigravity.from_bytes")
-    elif isinstance(prompt, Sequence):
-        for position, part in enumerate(prompt):
-            if not isinstance(part, _PARTS):
-                raise InvalidPrompt(
-                    f"part {position} of a prompt is a {type(part).__name__}; parts are text,"
-                    " images, documents, audio, video and slash commands of the SDK"
-                )
-        if not prompt:
-            raise InvalidPrompt("a prompt must have at least one part, got an empty sequence")
-        if all(isinstance(part, str) and not part.strip() for part in prompt):
-            raise InvalidPrompt("a prompt must hold more than white space, got only empty parts")
-    elif not isinstance(prompt, _PARTS):
-        raise InvalidPrompt(
-            f"a prompt is text, media, or a sequence of these, got {type(prompt).__name__}"
-        )

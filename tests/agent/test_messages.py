@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import pickle
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.antigravity import types as sdk
@@ -12,8 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agy_actors import AgyActorsError, Chat, InvalidPrompt, IsIdle, Send, WaitForIdle
+from agy_actors._agent._prompts import MOST_BYTES
 from agy_actors._kernel import Lane
 from agy_actors._kernel._message import takes_turn
+
+if TYPE_CHECKING:
+    from agy_actors import AgentRef
 
 IMAGE = sdk.Image(data=b"x", mime_type="image/png")
 
@@ -37,6 +42,38 @@ def test_text_media_and_sequences_of_them_are_prompts(kind: type[Any], prompt: o
 def test_a_refused_part_is_named_by_its_position() -> None:
     with pytest.raises(InvalidPrompt, match="part 1 of a prompt is a float"):
         Chat(["a", 1.5])
+
+
+BIG = sdk.Image(data=bytes(MOST_BYTES // 2 + 1), mime_type="image/png")
+EMPTY = sdk.Audio(data=b"", mime_type="audio/wav")
+GARBLED = sdk.Document(data=b"ok\xff", mime_type="text/plain")
+
+
+@pytest.mark.parametrize("kind", [Chat, Send])
+@pytest.mark.parametrize(
+    ("prompt", "complaint"),
+    [
+        (EMPTY, r"a prompt \(audio/wav\) is empty"),
+        (["hear", EMPTY], r"part 1 of a prompt \(audio/wav\) is empty"),
+        ([GARBLED, "read"], r"part 0 of a prompt \(text/plain\) cannot be read.*byte 2"),
+        (["see", BIG, BIG], r"part 2 of a prompt \(image/png\) .*too large"),
+        (["see", Path("x.png")], "part 1 of a prompt is a path; read it with.*from_file"),
+        (Path("x.png"), "got a path; read it with.*from_file"),
+        (["see", b"x"], "part 1 of a prompt is bytes.*from_bytes"),
+        (["see", ["more"]], "part 1 of a prompt is a list"),
+        ((text for text in "ab"), "got a generator; make a list of it"),
+    ],
+)
+def test_a_part_that_no_model_can_be_asked_is_named_with_what_is_wrong(
+    kind: type[Any], prompt: Any, complaint: str
+) -> None:
+    with pytest.raises(InvalidPrompt, match=complaint):
+        kind(prompt)
+
+
+def test_a_stream_refuses_what_a_chat_does_in_the_callers_thread(agent: AgentRef) -> None:
+    with pytest.raises(InvalidPrompt, match="is empty"):
+        agent.stream(Chat(["hear", EMPTY]))
 
 
 @pytest.mark.parametrize("name", ["timeout", "stall_timeout"])
