@@ -25,7 +25,7 @@ from google.antigravity.proto import localharness_pb2 as _untyped_pb2
 from loguru import logger
 
 from agy_actors._harness._context import lend_variables, watch_denials
-from agy_actors._harness._process import READER_THREADS, HarnessProcess
+from agy_actors._harness._process import READER_THREADS, HarnessProcess, signal_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +112,7 @@ class Harness:
     def kill(self) -> None:
         """End the process at once, if there is one. Callable from any thread."""
         if self._popen is not None:
-            self._popen.kill()
+            signal_group(self._popen)
 
     def reap(self) -> None:
         """End the process, and see to it that nothing of it is left. From any thread.
@@ -121,7 +121,7 @@ class Harness:
         """
         popen = self._popen
         if popen is not None:
-            popen.kill()
+            signal_group(popen)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 popen.wait(_REAP)
 
@@ -259,7 +259,7 @@ def _exchange(popen: subprocess.Popen[bytes], greeting: bytes) -> Any:
 
 
 def _close(popen: subprocess.Popen[bytes], shaken: threading.Event) -> None:
-    popen.kill()
+    signal_group(popen)
     popen.wait()
     # A pipe cannot be closed while a thread reads it: that would wait for the reader. Its
     # end came with the process, unless a child of that has the pipe, too.

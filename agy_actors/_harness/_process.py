@@ -9,14 +9,20 @@ its pipes are closed, which the SDK leaves to the garbage collector.
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import threading
+import time
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["READER_THREADS", "HarnessProcess"]
+__all__ = ["READER_THREADS", "HarnessProcess", "signal_group"]
+
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has none.
+_LOOK_EVERY = 0.002  # Seconds from one look to the next whether a process has ended.
 
 READER_THREADS = "agy_actors-"
 """How the names of threads begin that read what a harness says."""
@@ -60,27 +66,60 @@ class HarnessProcess:
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end, killing the process when its grace is over."""
         grace = self._grace if timeout is None else min(timeout, self._grace)
-        try:
-            return self._popen.wait(grace)
-        except subprocess.TimeoutExpired:
-            self._popen.kill()
-            return self._popen.wait()
+        if _ends_within(self._popen, grace):
+            # What it started was told by the end of its input; this is for what did not listen.
+            signal_group(self._popen, signal.SIGTERM)
+        else:
+            signal_group(self._popen)
+        return self._popen.wait()
 
     def terminate(self) -> None:
         self._popen.terminate()
 
     def kill(self) -> None:
-        self._popen.kill()
+        signal_group(self._popen)
 
     def dispose(self) -> None:
         """End the process now if it still runs, and close its pipes."""
-        if self._popen.poll() is None:
-            self._popen.kill()
+        signal_group(self._popen)
         self._popen.wait()
         for pipe in (self.stdin, self.stdout):
             with contextlib.suppress(BrokenPipeError):  # It held what a dead process won't read.
                 pipe.close()
         self.stderr.close_when_read()
+
+
+def signal_group(popen: subprocess.Popen[bytes], what: int = _KILL) -> None:
+    """Send a signal to a process and to all that it has started, such as MCP servers.
+
+    Until it has been waited for, its id is its own, and that of its group. After that
+    nothing is sent.
+    """
+    if popen.returncode is not None:
+        return
+    try:
+        os.killpg(popen.pid, what)
+    except (AttributeError, OSError):  # It leads no group, or the system has none.
+        popen.send_signal(what)
+
+
+def _ends_within(popen: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for a process to end, without taking note of it: its id stays its own."""
+    if popen.returncode is not None:
+        return True
+    if os.name != "posix":
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            popen.wait(seconds)
+        return popen.returncode is not None
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(ChildProcessError):
+            if not os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(_LOOK_EVERY)
+                continue
+        return True
 
 
 class _Tee:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -51,6 +52,7 @@ async def listening(scope: Any, receive: Any, send: Callable[[Any], Awaitable[No
 
 if __name__ == "__main__" and "http" not in sys.argv:
     shop.run("stdio")
+    time.sleep(float(os.environ.get("LINGER", "0")))  # Though nobody is left to serve.
 elif __name__ == "__main__":
     app = shop.streamable_http_app()
     listener = socket.create_server(("127.0.0.1", 0))

@@ -229,6 +229,22 @@ def test_a_server_over_stdio_ends_with_a_killed_process_and_a_restart_has_one_of
     assert servers_of(agent) == [new]
 
 
+@pytest.mark.parametrize("end", ["shutdown", "kill"])
+def test_a_server_that_does_not_end_by_itself_is_ended_with_its_agents_process(
+    model: ScriptedModel, supervisor: SupervisorRef, end: str
+) -> None:
+    server = stdio_shop(env={"LINGER": "600"})
+    agent = supervisor.create_agent(model.openai_config(mcp_servers=[server]))
+    process = ask_pid(agent, model)
+
+    if end == "kill":
+        kill_harness(agent)
+    else:
+        supervisor.shutdown_agent(agent)
+
+    until(lambda: has_ended(process))
+
+
 def test_a_server_that_does_not_start_is_named_in_the_error_and_tried_again_in_the_next_turn(
     model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path
 ) -> None:
