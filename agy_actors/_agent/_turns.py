@@ -139,7 +139,8 @@ class TurnTakingActor(AnsweringActor):
     def _renew_stall_timer(self) -> None:
         timer, turn = self._stall_timer, self._current
         if timer is not None and turn is not None:
-            timer.reschedule(self._stall_deadline(turn))
+            with contextlib.suppress(RuntimeError):  # It is over just now.
+                timer.reschedule(self._stall_deadline(turn))
 
     def _abandon_adopted(self) -> None:
         adopted, self._adopted = self._adopted, set()
@@ -423,13 +424,14 @@ class TurnTakingActor(AnsweringActor):
     ) -> None:
         self._stall = stall
         while True:
-            async with asyncio.timeout_at(self._stall_deadline(turn)) as self._stall_timer:
-                try:
+            try:
+                async with asyncio.timeout_at(self._stall_deadline(turn)) as self._stall_timer:
                     step = await session.next_step()
-                except PromptDenied as denied:
-                    words = self.redact(str(denied))
-                    raise TurnDenied(f"a hook denied the prompt of {self}: {words}") from None
-            self._stall_timer = None
+            except PromptDenied as denied:
+                words = self.redact(str(denied))
+                raise TurnDenied(f"a hook denied the prompt of {self}: {words}") from None
+            finally:
+                self._stall_timer = None
             if step is None:
                 return
             self.life.record(step)
