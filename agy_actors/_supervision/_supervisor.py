@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Coroutine
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import pykka
 
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from agy_actors._agent import AgentSpec
 
 __all__ = ["Supervisor"]
+
+R = TypeVar("R", AgentRef, OwnerRef, SupervisorRef, PoolRef)
 
 _LAST_EVENTS = 1.0
 """Seconds for subscribers to take in the last events. Arbitrary; one that blocks is left."""
@@ -381,35 +383,23 @@ class Supervisor(ParentActor):
             raise InvalidConfig(f"{self} has no agent {wanted!r}; it has {known}")
         return named
 
+    def _living(self, kind: type[R]) -> dict[str, R]:
+        """Return the children of a kind, without those that end: they are dead to who asks."""
+        refs = {name: child.ref for name, child in self._children.items()}
+        return {name: ref for name, ref in refs.items() if isinstance(ref, kind) and ref.is_alive()}
+
     def _get_children(self, _: messages.GetChildren) -> dict[str, AgentRef]:
-        return {
-            name: child.ref
-            for name, child in self._children.items()
-            if isinstance(child, AgentChild)
-        }
+        return self._living(AgentRef)
 
     def _get_supervisors(self, _: messages.GetSupervisors) -> dict[str, SupervisorRef]:
-        return {
-            name: child.ref
-            for name, child in self._children.items()
-            if isinstance(child.ref, SupervisorRef)
-        }
+        return self._living(SupervisorRef)
 
     def _get_pools(self, _: messages.GetPools) -> dict[str, PoolRef]:
-        return {
-            name: child.ref
-            for name, child in self._children.items()
-            if isinstance(child.ref, PoolRef)
-        }
+        return self._living(PoolRef)
 
     async def _get_active_agent_count(self, message: messages.GetActiveAgentCount) -> int:
-        children = list(self._children.values())
-        below = [
-            child.ref.ask(message, block=False)
-            for child in children
-            if isinstance(child, SupervisorChild)
-        ]
-        total = sum(isinstance(child, AgentChild) for child in children)
+        below = [ref.ask(message, block=False) for ref in self._living(OwnerRef).values()]
+        total = len(self._living(AgentRef))
         for answer in below:
             with contextlib.suppress(pykka.ActorDeadError):  # It ended meanwhile.
                 total += await answer

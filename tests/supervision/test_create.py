@@ -26,7 +26,8 @@ from agy_actors import (
     Strategy,
     Supervisor,
 )
-from tests.harnesses import FAILS, HANGS, children, fake_harness, pid_of
+from agy_actors._agent._actor import AgentActor
+from tests.harnesses import FAILS, HANGS, PATIENCE, children, fake_harness, pid_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -320,6 +321,27 @@ def test_the_name_of_an_agent_that_disconnected_is_free_at_once(
     again = supervisor.create_agent(model.openai_config(), "poet")
 
     assert supervisor.children() == {"poet": again}
+
+
+def test_an_agent_that_disconnected_is_gone_before_its_thread_is(
+    supervisor: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    end = AgentActor._after_loop
+
+    def linger(actor: AgentActor) -> None:
+        assert go_on.wait(PATIENCE)
+        end(actor)
+
+    monkeypatch.setattr(AgentActor, "_after_loop", linger)
+    agent = supervisor.create_agent(model.openai_config(), "poet")
+    try:
+        agent.ask(Disconnect())
+
+        assert supervisor.children() == {}
+        assert supervisor.ask(GetActiveAgentCount()) == 0
+    finally:
+        go_on.set()
 
 
 def test_a_supervisor_that_stops_does_not_wait_for_a_start_that_hangs(
