@@ -115,6 +115,13 @@ def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         pytest.fail("the test left behind:\n  " + "\n  ".join(complaints), pytrace=False)
 
 
+@pytest.fixture(autouse=True)
+def processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each agent of a test marked `own_processes` a process of its own."""
+    if request.node.get_closest_marker("own_processes"):
+        monkeypatch.setenv("AGY_ACTORS_CONVERSATIONS_PER_PROCESS", "1")
+
+
 @pytest.fixture
 def model() -> Iterator[ScriptedModel]:
     with ScriptedModel() as model:

@@ -166,9 +166,13 @@ LIVE = (
 
 def test_an_open_agent_has_what_is_asked_of_it(model: ScriptedModel) -> None:
     harness = Harness(
+        host=None,
+        conversation="",
+        group="",
         grace=PATIENCE,
-        on_line=lambda _: None,
+        on_line=lambda *_: None,
         on_death=lambda: None,
+        on_wait=lambda _: None,
         variables=tuple,
         on_denial=lambda _: None,
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent
+PER_PROCESS = "AGY_ACTORS_CONVERSATIONS_PER_PROCESS"
 SECONDS: dict[str, Callable[[], float]] = {
     "AGY_ACTORS_CHAT_TIMEOUT": _settings.chat_timeout,
     "AGY_ACTORS_STALL_TIMEOUT": _settings.stall_timeout,
@@ -31,13 +32,30 @@ def test_the_readmes_table_lists_every_variable_with_its_default(
     readme = (ROOT / "README.rst").read_text()
     table = dict(re.findall(r"^``(AGY_ACTORS_\w+)`` +(\d+) ", readme, re.MULTILINE))
     sources = "".join(path.read_text() for path in (ROOT / "agy_actors").rglob("*.py"))
-    for name in SECONDS:
+    for name in table:
         monkeypatch.delenv(name, raising=False)
 
     assert set(re.findall(r"AGY_ACTORS_[A-Z_]+", sources)) == set(table)
     assert {name: float(table[name]) for name in SECONDS} == {
         name: seconds() for name, seconds in SECONDS.items()
     }
+    assert int(table[PER_PROCESS]) == _settings.conversations_per_process()
+
+
+def test_a_variable_sets_how_many_share_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PER_PROCESS, "64")
+
+    assert _settings.conversations_per_process() == 64
+
+
+@pytest.mark.parametrize("value", ["many", "0", "-1", "1.5"])
+def test_a_number_that_cannot_be_is_refused_when_a_supervisor_starts(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv(PER_PROCESS, value)
+
+    with pytest.raises(InvalidConfig, match=f"{PER_PROCESS}.*{value}"):
+        Supervisor.start()
 
 
 @pytest.mark.parametrize("name", SECONDS)

@@ -30,6 +30,7 @@ from agy_actors._agent._diagnosis import diagnose
 from agy_actors._agent._errors import ModelError, TurnInterrupted
 from agy_actors._agent._session import Session
 from agy_actors._agent._settings import STOP_GRACE, start_timeout
+from agy_actors._agent._suspicion import read_rumour
 from agy_actors._agent._turns import FollowTurn, StreamChat, TurnCaller, TurnTakingActor
 from agy_actors._events import (
     AgentCrashed,
@@ -45,8 +46,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from agy_actors._agent._life import AgentSpec, Life
+    from agy_actors._agent._suspicion import Rumour
 
 __all__ = ["AgentActor", "Outcome", "Reporter", "StreamChat"]
+
+_FELL_BEHIND = "subscriber fell behind"
+_LAG = 0.2  # Seconds that a loop which turns takes at most to hear of something; arbitrary.
+_SILENCE = 4.0  # Seconds; the harness gives an agent up that has not read for 5.
 
 
 class AgentActor(TurnTakingActor):
@@ -129,7 +135,9 @@ class AgentActor(TurnTakingActor):
                 self.spec.config,
                 start_timeout=start_timeout(),
                 stop_grace=STOP_GRACE,
-                on_line=self._from_thread(self._hear_harness),
+                host=self.spec.host,
+                group=self.spec.pace_key,
+                on_line=self._hear_line,
                 on_death=self._from_thread(self._harness_died),
                 on_step=self._see_steps,
                 variables=self._variables_of_turn,
@@ -209,27 +217,41 @@ class AgentActor(TurnTakingActor):
 
         return call
 
-    def _hear_harness(self, line: str) -> None:
-        # What the harness means to retry by itself it tells here at once, and as a step
-        # only when its wait is over: minutes later, or never, if the turn ends before.
+    def _hear_line(self, line: str, others: tuple[str, ...]) -> None:
+        """Hear a line of the harness, on any thread, and whose others it may be."""
+        # Sorted out here: where many share a process, each would be woken for each line.
+        rumour = read_rumour(line)
+        if rumour is not None:
+            self._from_thread(self._hear_rumour)(rumour, others)
+        elif _FELL_BEHIND in line:
+            self._from_thread(self._hear_of_held_up)(self._host.monotonic(), others)
+
+    def _hear_rumour(self, rumour: Rumour, others: tuple[str, ...]) -> None:
         turn = self._current
-        if turn is not None and "subscriber fell behind" in line:
+        if turn is None:
+            return
+        failure = diagnose(self.redact(rumour.words))
+        turn.suspicions.hear(rumour, failure, alone=not others)
+        if failure is not None:
+            self._log.debug("The harness retries: {}", failure.message)
+            # What it says of one key is nothing to another.
+            if all(key == self.spec.pace_key for key in others):
+                self._note_refusal(failure)
+
+    def _hear_of_held_up(self, told_at: float, others: tuple[str, ...]) -> None:
+        """Hear that the harness gave a conversation up whose agent did not read."""
+        now = self._host.monotonic()
+        held_up = now - told_at > _LAG and self._last_arrival < told_at - _SILENCE
+        if self._current is not None and (held_up or not others):
             # What is missing now is missing for good, and the turn would end as if it were not.
             self.fail_turn(
                 TurnInterrupted(
                     f"a turn of {self} was given up by the harness, since something held up"
                     " the agent's thread for 5 seconds",
-                    text=turn.text,
-                    tool_calls=turn.tool_calls,
+                    text=self._current.text,
+                    tool_calls=self._current.tool_calls,
                 )
             )
-        _, found, words = line.partition("Encountered retryable")
-        if turn is not None and found:
-            failure = diagnose(self.redact(found + words))
-            if failure is not None:
-                self._log.debug("The harness retries: {}", failure.message)
-                turn.suspect(failure)
-                self._note_refusal(failure)
 
     def _harness_died(self) -> None:
         if self._session is None or self._broken or self._ended or self._ending is not None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agy_actors._agent._pace import PaceBoard
     from agy_actors._agent._retry import RetryPolicy
     from agy_actors._events import EventHub
-    from agy_actors._kernel import Envelope
+    from agy_actors._kernel import AsyncioActorRef, Envelope
 
 __all__ = ["AgentSpec", "Life", "Trial"]
 
@@ -52,6 +52,8 @@ class AgentSpec:
     pace_key: str
     """Which agents share a quota: a fingerprint of the API key, or the service's address."""
     secrets: tuple[str, ...] = dataclasses.field(repr=False)
+    host: AsyncioActorRef | None = dataclasses.field(default=None, repr=False, compare=False)
+    """Who has processes to share; `None` for one of the agent's own."""
     output: OutputSchema | None = None
     """What its answers must fit."""
 

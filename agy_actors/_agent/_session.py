@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from google.antigravity import AgentConfig
     from google.antigravity.types import SandboxStatus, Step, UsageMetadata
 
-    from agy_actors._harness import Variables
+    from agy_actors._harness import OnLine, Variables
+    from agy_actors._kernel import AsyncioActorRef
 
 __all__ = ["PromptDenied", "Session", "SessionBroken"]
 
@@ -48,9 +49,12 @@ class Session:
 
     Args:
         config: the SDK's configuration.
-        start_timeout: seconds for it to come up.
-        stop_grace: seconds for its process to end by itself.
-        on_line: called with each line of the harness's standard error, on any thread.
+        start_timeout: seconds for it to come up, from when there is a process for it.
+        stop_grace: seconds for a process of its own to end by itself.
+        host: who has processes to share; `None` for one of its own.
+        group: what it belongs to, such as all that use one API key.
+        on_line: called with each line of the harness's standard error, and with the groups of
+            all others on the same process, on any thread.
         on_death: called when the harness is gone, on any thread.
         on_step: called when a step has come, on the session's loop.
         variables: returns the context variables, with their values, for tools and hooks.
@@ -62,7 +66,9 @@ class Session:
         *,
         start_timeout: float,
         stop_grace: float,
-        on_line: Callable[[str], None],
+        host: AsyncioActorRef | None = None,
+        group: str = "",
+        on_line: OnLine,
         on_death: Callable[[], None],
         on_step: Callable[[], None],
         variables: Callable[[], Variables] = tuple,
@@ -70,10 +76,15 @@ class Session:
         self._agent = make_agent(config)
         self._start_timeout = start_timeout
         self._stop_grace = stop_grace
+        self._start_limit: asyncio.Timeout | None = None
         self._harness = Harness(
+            host=host,
+            conversation=config.conversation_id or "",
+            group=group,
             grace=stop_grace,
             on_line=on_line,
             on_death=on_death,
+            on_wait=self._hold_start_limit,
             variables=variables,
             on_denial=self._note_denial,
         )
@@ -128,12 +139,13 @@ class Session:
             Exception: whatever the SDK raises. Nothing is left running in either case.
         """
         try:
-            async with asyncio.timeout(self._start_timeout):
+            async with asyncio.timeout(self._start_timeout) as self._start_limit:
                 await self._agent.__aenter__()
         except BaseException:
             self._harness.dispose()
             raise
         self._opened = True
+        self._harness.settle()
         watch_steps(self._agent, self._on_step)
 
     async def send(self, prompt: Any) -> None:
@@ -200,6 +212,13 @@ class Session:
         except (SessionBroken, TimeoutError):
             return False
         return True
+
+    def _hold_start_limit(self, waits: bool) -> None:
+        # Where many start at once, the last is not to fail of waiting for its turn.
+        if self._start_limit is not None:
+            now = asyncio.get_running_loop().time()
+            with contextlib.suppress(RuntimeError):  # It is over just now.
+                self._start_limit.reschedule(None if waits else now + self._start_timeout)
 
     def _note_denial(self, reason: str) -> None:
         self._denial = reason

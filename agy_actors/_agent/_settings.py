@@ -11,6 +11,7 @@ __all__ = [
     "CANCEL_GRACE",
     "STOP_GRACE",
     "chat_timeout",
+    "conversations_per_process",
     "handler_timeout",
     "stall_timeout",
     "start_timeout",
@@ -22,6 +23,9 @@ A harness takes milliseconds; only one that is stuck takes more."""
 
 STOP_GRACE = 10.0
 """Seconds for a `localharness` to end by itself before it is killed. As agy-bridge's."""
+
+_CONVERSATIONS = 16
+"""How many conversations share a process (DESIGN, section 7)."""
 
 _CHAT_TIMEOUT = 120.0  # As agy-bridge's AGI_CHAT_TIMEOUT_SECS.
 _HANDLER_TIMEOUT = 60.0  # As agy-bridge's handler timeout.
@@ -42,6 +46,17 @@ def handler_timeout() -> float:
 def start_timeout() -> float:
     """Return the seconds for an agent to come up: `AGY_ACTORS_START_TIMEOUT`, or 60."""
     return _seconds("AGY_ACTORS_START_TIMEOUT", _START_TIMEOUT)
+
+
+def conversations_per_process() -> int:
+    """Return how many share one: `AGY_ACTORS_CONVERSATIONS_PER_PROCESS`, or 16."""
+    variable = "AGY_ACTORS_CONVERSATIONS_PER_PROCESS"
+    given = os.environ.get(variable)
+    if not given:
+        return _CONVERSATIONS
+    if not given.isdecimal() or int(given) < 1:
+        raise InvalidConfig(f"{variable} must be a whole number from 1, got {given!r}")
+    return int(given)
 
 
 def stall_timeout() -> float:

@@ -16,17 +16,14 @@ from google.antigravity.types import (
 )
 
 from agy_actors._agent._diagnosis import ModelFailure, diagnose, is_denial, shorten
+from agy_actors._agent._suspicion import Suspicions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from google.antigravity.types import Step
 
-__all__ = ["SKEW", "Turn"]
-
-SKEW = 1.0
-"""Seconds by which the harness's words may come before a step that it sent earlier. They
-come within milliseconds of each other, as measured; on a machine that is busy, tenths."""
+__all__ = ["Turn"]
 
 
 class Turn:
@@ -45,19 +42,19 @@ class Turn:
         self, redact: Callable[[str], str] = str, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._redact = redact
-        self._now = now
         self._texts: list[tuple[tuple[str, int], str]] = []
         self._thoughts: list[str] = []
         self._calls: list[ToolCall] = []
         self._seen_calls: set[str] = set()
         self._void: tuple[str, int] | None = None
         self._failure: ModelFailure | None = None
-        self._suspicion: ModelFailure | None = None
-        self._suspected_at = 0.0
         self._model_errors = 0
         self._empty_steps = 0
         self._tools_running: dict[tuple[str, int], str] = {}
         self.structured_output: Any = None
+        self.suspicions = Suspicions(now)
+        """What the harness told beside the steps. It explains a turn that does not end, and is
+        no verdict on one that does."""
 
     @property
     def text(self) -> str:
@@ -94,21 +91,6 @@ class Turn:
         """The names of the tools at work just now, whose silence is no stall."""
         return tuple(self._tools_running.values())
 
-    @property
-    def suspicion(self) -> ModelFailure | None:
-        """The last failure that the harness told of beside the steps, if no output came since.
-
-        It explains a turn that does not end, and is no verdict on one that does: the
-        harness's words and its steps come by different ways, in no order. So output
-        refutes it only if it came more than `SKEW` later.
-        """
-        return self._suspicion
-
-    def suspect(self, failure: ModelFailure) -> None:
-        """Note a failure that the harness told of beside the steps, and means to retry."""
-        self._suspicion = failure
-        self._suspected_at = self._now()
-
     def observe(self, step: Step) -> Iterator[Text | Thought | ToolCall]:
         """Take in a step, and yield what it brings for a reader."""
         if step.status == StepStatus.ERROR:
@@ -127,8 +109,7 @@ class Turn:
         if brought or step.type in (StepType.FINISH, StepType.COMPACTION):
             self._failure = None
             self._model_errors = self._empty_steps = 0
-            if self._now() - self._suspected_at > SKEW:
-                self._suspicion = None
+            self.suspicions.note_output()
         elif step.status != StepStatus.DONE:
             self._empty_steps += 1
         if step.type == StepType.TOOL_CALL:
@@ -169,6 +150,7 @@ class Turn:
                 self._model_errors += 1
             failure = ModelFailure(None, None, shorten(text) or "an unnamed error")
         self._failure = failure
+        self.suspicions.note_error()
         self._tools_running.pop((step.trajectory_id, step.step_index), None)
         # The harness asks again from the step on that failed: once it says more, what
         # that step said is void. Until then it is all that there is.

@@ -54,6 +54,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FollowTurn", "StreamChat", "TurnCaller", "TurnTakingActor", "running_turn"]
 
+_HEARSAY = 0.1
+"""Seconds for the harness to say beside its steps what it was cancelled in. It takes
+milliseconds; arbitrary."""
+
 
 class StreamChat(Message[ChatReply]):
     """A `Chat` whose answer goes onto a `Tape` as it comes."""
@@ -90,6 +94,8 @@ class TurnTakingActor(AnsweringActor):
         self._stall = 0.0
         self._stall_timer: asyncio.Timeout | None = None
         self._people_asked = 0
+        self._last_arrival = 0.0
+        """When something of a turn came last, on the host's clock."""
 
     @abc.abstractmethod
     def _crash(self, error: Exception) -> None:
@@ -187,6 +193,7 @@ class TurnTakingActor(AnsweringActor):
     def _see_steps(self) -> None:
         """Follow what the harness does unasked, so that it is seen, counted and bounded."""
         session = self._session
+        self._last_arrival = self._host.monotonic()
         if self.turn_envelope is not None or session is None or not session.busy:
             return
         if self._broken or self._closing or self._ended or self.actor_inbox.turns_waiting:
@@ -377,9 +384,16 @@ class TurnTakingActor(AnsweringActor):
                 await self._read_steps(session, turn, stall, tape)
         except TimeoutError:
             stalled = self._loop.time() < deadline
-            error = self._timeout_error(turn, stall if stalled else trial.seconds, stalled=stalled)
+            cancelled_at = self._host.monotonic()
             await self._halt_or_crash(session)
-            raise error from None
+            if turn.suspicions.is_open and not self._broken:
+                await asyncio.sleep(_HEARSAY)
+            raise self._timeout_error(
+                turn,
+                stall if stalled else trial.seconds,
+                stalled=stalled,
+                cancelled_at=cancelled_at,
+            ) from None
         except SessionBroken as broken:
             # Not as the cause: it holds what the service said, keys included.
             broken_error = (
@@ -525,8 +539,10 @@ class TurnTakingActor(AnsweringActor):
     def _model_error(self, turn: Turn, failure: ModelFailure) -> TurnError:
         return model_error(failure, str(self), text=turn.text, tool_calls=turn.tool_calls)
 
-    def _timeout_error(self, turn: Turn, seconds: float, *, stalled: bool) -> TurnError:
-        failure = turn.failure or turn.suspicion
+    def _timeout_error(
+        self, turn: Turn, seconds: float, *, stalled: bool, cancelled_at: float | None = None
+    ) -> TurnError:
+        failure = turn.failure or turn.suspicions.likely(cancelled_at)
         if failure is not None:
             return self._model_error(turn, failure)
         kind = TurnStalled if stalled else TurnTimeout
@@ -547,7 +563,7 @@ class TurnTakingActor(AnsweringActor):
     def _broken_error(self, turn: Turn, reason: str) -> TurnError:
         said = diagnose(reason)
         self._note_refusal(said)
-        failure = said or turn.failure or turn.suspicion
+        failure = said or turn.failure or turn.suspicions.certain()
         if failure is not None:
             return self._model_error(turn, failure)
         return TurnInterrupted(

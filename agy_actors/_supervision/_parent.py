@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
+    from agy_actors._kernel import AsyncioActorRef
+
 __all__ = ["ParentActor", "Place"]
 
 _CHILD_GRACE = 10.0
@@ -92,6 +94,8 @@ class Place(NamedTuple):
     durable: bool
     hub: EventHub
     pace: PaceBoard
+    host: AsyncioActorRef | None
+    """Who has processes to share; `None` if each agent has its own."""
 
 
 class ParentActor(AsyncioActor):

@@ -19,6 +19,7 @@ from agy_actors._supervision._decisions import Backoff, Restart, Strategy
 if TYPE_CHECKING:
     from agy_actors._agent import PaceBoard
     from agy_actors._events import EventHub
+    from agy_actors._kernel import AsyncioActorRef
     from agy_actors._supervision._messages import CreateAgent
 
 __all__ = ["build_spec", "check_name", "check_supervisor"]
@@ -55,6 +56,7 @@ def build_spec(
     durable: bool,
     hub: EventHub,
     pace: PaceBoard,
+    host: AsyncioActorRef | None = None,
 ) -> AgentSpec:
     """Build an agent's spec.
 
@@ -67,6 +69,7 @@ def build_spec(
         durable: whether they are resumed by `path` in the next run.
         hub: where the agent's events go.
         pace: the paces of API keys.
+        host: who has processes to share.
 
     Raises:
         InvalidConfig: names what is wrong, and what to give instead.
@@ -131,6 +134,7 @@ def build_spec(
         stop_timeout=message.stop_timeout,
         hub=hub,
         pace=pace,
+        host=host,
         pace_key=_pace_key(config),
         secrets=tuple(_secrets(config)),
         output=output,
@@ -173,6 +177,7 @@ def check_supervisor(
     hang_timeout: object = None,
     turn_spacing: object = 0.0,
     state_dir: object = None,
+    max_conversations_per_process: object = 1,
 ) -> Path | None:
     """Refuse a supervisor that cannot be, and return its `state_dir`, made if need be.
 
@@ -192,6 +197,9 @@ def check_supervisor(
         _check_seconds("hang_timeout", hang_timeout)
     if not isinstance(turn_spacing, int | float) or not turn_spacing >= 0:
         raise InvalidConfig(f"turn_spacing is a number of seconds from 0, got {turn_spacing!r}")
+    most = max_conversations_per_process
+    if not isinstance(most, int) or most < 1:
+        raise InvalidConfig(f"max_conversations_per_process is a whole number from 1, got {most!r}")
     return None if state_dir is None else _usable_directory(state_dir)
 
 

@@ -27,8 +27,10 @@ from agy_actors._agent import (
     PaceBoard,
     PaceKeeper,
 )
+from agy_actors._agent._settings import STOP_GRACE, conversations_per_process, start_timeout
 from agy_actors._dotenv import DOTENV_SWITCH, load_dotenv
 from agy_actors._events import EventHub, Subscription
+from agy_actors._harness import HarnessHost
 from agy_actors._log import hush_sdk
 from agy_actors._supervision import _exit
 from agy_actors._supervision import _messages as messages
@@ -78,6 +80,7 @@ class Supervisor(ParentActor):
         hang_timeout: float | None = 60.0,
         turn_spacing: float = 0.0,
         state_dir: str | Path | None = None,
+        max_conversations_per_process: int | None = None,
     ) -> SupervisorRef:
         """Start a supervisor.
 
@@ -97,10 +100,16 @@ class Supervisor(ParentActor):
             state_dir: where conversations are kept. The same name there resumes the same
                 conversation in the next run. `None` keeps them in a temporary folder
                 that is removed when the supervisor ends.
+            max_conversations_per_process: how many agents share a `localharness` process
+                at most; `None` is `AGY_ACTORS_CONVERSATIONS_PER_PROCESS`, or 16. With 1 each
+                has its own. Agents with MCP servers have their own in any case.
 
         Raises:
             InvalidConfig: an argument cannot be as given. Nothing was started.
         """
+        most = max_conversations_per_process
+        if most is None:
+            most = conversations_per_process()
         directory = check_supervisor(
             name=name,
             strategy=strategy,
@@ -110,6 +119,7 @@ class Supervisor(ParentActor):
             hang_timeout=hang_timeout,
             turn_spacing=turn_spacing,
             state_dir=state_dir,
+            max_conversations_per_process=most,
         )
         hush_sdk()
         try:
@@ -119,6 +129,9 @@ class Supervisor(ParentActor):
                 f"{error}; mend it, move it away, or set {DOTENV_SWITCH}=0"
             ) from error
         backoff = backoff or Backoff()
+        host = (
+            None if most == 1 else HarnessHost(most, grace=STOP_GRACE, boot_timeout=start_timeout)
+        )
         ref = super().start(
             name=name or f"supervisor-{next(_names)}",
             family=Family(
@@ -135,14 +148,19 @@ class Supervisor(ParentActor):
                 durable=directory is not None,
                 hub=EventHub(),
                 pace=PaceBoard(turn_spacing),
+                host=None if host is None else host.actor_ref,
             ),
             turn_spacing=turn_spacing,
+            host=host,
         )
         return cast("SupervisorRef", ref)
 
-    def __init__(self, *, turn_spacing: float = 0.0, **options: Any) -> None:
+    def __init__(
+        self, *, turn_spacing: float = 0.0, host: HarnessHost | None = None, **options: Any
+    ) -> None:
         super().__init__(**options)
         self._spacing = turn_spacing
+        self._processes = host
         self._keeper: PaceKeeper | None = None
         self._numbers = count(1)
         if self._place.reporter is None:
@@ -154,12 +172,16 @@ class Supervisor(ParentActor):
         if place.reporter is None:
             self._keeper = PaceKeeper(place.pace, self._spacing, self.name, self._hub)
             self._keeper.begin()
+            if self._processes is not None:
+                self._processes.begin()
         else:
             place.reporter.ready(self)
         super().on_start()
 
     async def on_stop(self) -> None:  # type: ignore[override] # the kernel awaits it
         await super().on_stop()
+        if self._processes is not None:
+            await self._processes.actor_ref.stop(block=False)
         ends = [subscription.end() for subscription in self._hub.subscriptions]
         if self._keeper is not None:
             ends.append(self._keeper.actor_ref.stop(block=False))
@@ -282,6 +304,7 @@ class Supervisor(ParentActor):
             durable=place.durable,
             hub=self._hub,
             pace=place.pace,
+            host=place.host,
         )
 
     def _make_agent(

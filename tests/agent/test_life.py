@@ -76,6 +76,7 @@ def test_a_turn_keeps_its_deadline_and_its_number_across_attempts() -> None:
         envelope.reply_to.set(None)
 
 
+@pytest.mark.own_processes
 def test_an_agent_that_was_ended_is_dead_to_all_that_ask(either: AgentRef) -> None:
     pid = pid_of(either)
 
@@ -89,6 +90,7 @@ def test_an_agent_that_was_ended_is_dead_to_all_that_ask(either: AgentRef) -> No
     assert either.stop() is False
 
 
+@pytest.mark.own_processes
 def test_a_stop_while_the_agent_disconnects_is_answered_at_its_end(agent: AgentRef) -> None:
     pid = pid_of(agent)
 
@@ -149,6 +151,7 @@ def test_the_same_name_resumes_its_conversation_in_the_next_run(
     )
 
 
+@pytest.mark.own_processes
 def test_an_agent_that_fails_by_a_message_leaves_no_process(agent: AgentRef) -> None:
     pid = pid_of(agent)
 

@@ -59,7 +59,7 @@ def session_of(config: Any, **settings: Any) -> Session:
         **{
             "start_timeout": PATIENCE,
             "stop_grace": 10.0,
-            "on_line": lambda _: None,
+            "on_line": lambda *_: None,
             "on_death": lambda: None,
             "on_step": lambda: None,
             **settings,

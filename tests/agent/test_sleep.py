@@ -37,6 +37,7 @@ def wait_for_sleep(agent: AgentRef) -> None:
     until(lambda: not children())
 
 
+@pytest.mark.own_processes
 def test_an_idle_agent_gives_its_process_back_and_wakes_for_its_next_turn(
     model: ScriptedModel, supervisor: SupervisorRef, configure: Configure
 ) -> None:
@@ -54,6 +55,7 @@ def test_an_idle_agent_gives_its_process_back_and_wakes_for_its_next_turn(
     assert agent.ask(GetStatistics()).restarts == 0
 
 
+@pytest.mark.own_processes
 def test_an_agent_that_sleeps_answers_queries_and_stays_asleep(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
@@ -93,6 +95,7 @@ def test_an_agent_that_is_asked_as_it_falls_asleep_answers(
     assert turn.get(timeout=PATIENCE).text == "echo: hi"
 
 
+@pytest.mark.own_processes
 def test_a_turn_that_is_cancelled_while_its_agent_wakes_never_starts(
     model: ScriptedModel, supervisor: SupervisorRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +121,7 @@ def test_a_turn_that_is_cancelled_while_its_agent_wakes_never_starts(
     assert agent.ask(Chat("yes"), timeout=PATIENCE).text == "echo: yes"
 
 
+@pytest.mark.own_processes
 def test_an_agent_that_does_not_wake_up_is_restarted(
     model: ScriptedModel, supervisor: SupervisorRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +141,7 @@ def test_an_agent_that_does_not_wake_up_is_restarted(
     assert agent.ask(GetStatistics()).restarts == 1
 
 
+@pytest.mark.own_processes
 def test_an_agent_is_ended_in_its_sleep(model: ScriptedModel, supervisor: SupervisorRef) -> None:
     agents = [supervisor.create_agent(model.openai_config(), idle_timeout=SHORT) for _ in range(3)]
     for agent in agents:
@@ -150,6 +155,7 @@ def test_an_agent_is_ended_in_its_sleep(model: ScriptedModel, supervisor: Superv
     assert supervisor.children() == {}
 
 
+@pytest.mark.own_processes
 def test_many_agents_share_few_processes(model: ScriptedModel) -> None:
     events: list[Any] = []
     with Supervisor.start() as supervisor:

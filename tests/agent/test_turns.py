@@ -34,7 +34,8 @@ from agy_actors import (
 from agy_actors._agent import AgentActor
 from agy_actors._agent._diagnosis import ModelFailure
 from agy_actors._agent._session import Session
-from agy_actors._agent._turn import SKEW, Turn
+from agy_actors._agent._suspicion import SKEW, Rumour, RumourKind
+from agy_actors._agent._turn import Turn
 from agy_actors.testing import ScriptedModel, call_tool, say, silence
 from tests.harnesses import PATIENCE, SOON, kill_harness, until
 
@@ -569,6 +570,9 @@ def step(**fields: Any) -> sdk.Step:
     return sdk.Step(**{**settings, **fields})
 
 
+RETRIED = Rumour(RumourKind.RETRIED, 7, "Encountered retryable api error")
+
+
 def said(text: str, index: int) -> sdk.Step:
     return step(content_delta=text, step_index=index)
 
@@ -645,10 +649,10 @@ def test_a_tool_at_work_is_waited_for_until_the_last_one_is_done() -> None:
 def test_what_the_harness_says_beside_its_steps_is_no_verdict_on_a_turn_that_ends() -> None:
     turn = observe(said("all of it", 1))
 
-    turn.suspect(ModelFailure(503, None, "late"))
+    turn.suspicions.hear(RETRIED, ModelFailure(503, None, "late"))
 
     assert turn.failure is None
-    assert turn.suspicion is not None
+    assert turn.suspicions.likely() is not None
 
 
 @pytest.mark.parametrize(("later", "refuted"), [(0.0, False), (SKEW, False), (SKEW + 0.1, True)])
@@ -657,12 +661,12 @@ def test_only_output_that_came_clearly_later_refutes_what_the_harness_said(
 ) -> None:
     now = 100.0
     turn = Turn(now=lambda: now)
-    turn.suspect(ModelFailure(None, None, "connection reset"))
+    turn.suspicions.hear(RETRIED, ModelFailure(None, None, "connection reset"))
     now += later
 
     list(turn.observe(said("half", 1)))
 
-    assert (turn.suspicion is None) is refuted
+    assert (turn.suspicions.likely() is None) is refuted
 
 
 def test_what_the_user_said_is_no_output() -> None:

@@ -407,6 +407,7 @@ def test_agents_and_supervisors_are_in_pykkas_registry(
     assert pykka.ActorRegistry.get_by_urn(agent.actor_urn) is agent
 
 
+@pytest.mark.own_processes
 def test_each_agent_has_a_process_of_its_own(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:

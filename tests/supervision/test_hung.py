@@ -62,6 +62,7 @@ def blocker() -> Iterator[Blocker]:
     blocker.let_go.set()
 
 
+@pytest.mark.own_processes
 def test_a_tool_blocks_its_agents_thread(model: ScriptedModel, blocker: Blocker) -> None:
     events: list[Event] = []
     model.when("block", call_tool("block"))

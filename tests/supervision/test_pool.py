@@ -271,6 +271,7 @@ def test_the_turn_of_a_member_that_crashes_is_answered_and_the_pool_keeps_its_si
 
 
 @pytest.mark.parametrize("end", ["crash", "disconnect"])
+@pytest.mark.own_processes
 def test_a_member_of_a_pool_ends(supervisor: SupervisorRef, model: ScriptedModel, end: str) -> None:
     gate = held(model)
     pool = supervisor.create_pool(model.openai_config(), 2, max_restarts=0, within=1.0)
@@ -421,6 +422,7 @@ def test_a_pool_that_cannot_be_is_refused_before_anything_starts(
 # Its end
 
 
+@pytest.mark.own_processes
 def test_a_pool_that_ends_answers_all_that_wait(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:

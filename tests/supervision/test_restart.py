@@ -93,6 +93,7 @@ def test_an_agents_process_dies_after_a_tool_call(
     assert waiting.get().text == "echo: two"
 
 
+@pytest.mark.own_processes
 def test_peers_notice_nothing_of_a_crash(supervisor: SupervisorRef, model: ScriptedModel) -> None:
     gate = threading.Event()
     model.then(say("slow reply", gate=gate))
@@ -190,6 +191,7 @@ def test_errors_of_the_model_do_not_count_as_failures(model: ScriptedModel) -> N
         assert model.requests[-1].messages[0] == ("user", "before")
 
 
+@pytest.mark.own_processes
 def test_a_backoff_that_raises_is_a_reason_to_give_up_and_ends_nobody_else(
     model: ScriptedModel,
 ) -> None:
@@ -230,6 +232,7 @@ def test_what_waits_during_a_backoff_is_answered_after_it(model: ScriptedModel) 
         assert [turn.get().text for turn in turns] == ["echo: two", "echo: three"]
 
 
+@pytest.mark.own_processes
 def test_a_peer_works_while_an_agent_waits_for_its_restart(model: ScriptedModel) -> None:
     waits = threading.Event()
     with Supervisor.start(backoff=long_backoff(waits)) as supervisor:

@@ -59,6 +59,7 @@ def by_ref(agent: AgentRef) -> AgentRef:
 
 
 @pytest.mark.parametrize("given", [by_name, by_ref])
+@pytest.mark.own_processes
 def test_an_agent_is_ended_by_its_name_or_its_ref(
     supervisor: SupervisorRef,
     model: ScriptedModel,
@@ -137,6 +138,7 @@ def test_many_may_end_the_same_agent_at_once(
 
 
 @pytest.mark.parametrize("end", ["stop", "disconnect", "delete"])
+@pytest.mark.own_processes
 def test_an_agent_that_was_ended_by_itself_is_forgotten_and_not_restarted(
     supervisor: SupervisorRef, model: ScriptedModel, end: str
 ) -> None:
@@ -163,6 +165,7 @@ def test_whoever_stopped_an_agent_finds_it_forgotten(
         assert len(supervisor.children()) == 2 - number
 
 
+@pytest.mark.own_processes
 def test_a_turn_is_cut_off_by_the_end_of_its_agent(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
@@ -285,6 +288,7 @@ def test_an_error_in_a_block_gets_out_and_ends_all(model: ScriptedModel) -> None
         turn.get(timeout=PROMPTLY)
 
 
+@pytest.mark.own_processes
 def test_shutdown_ends_all(model: ScriptedModel, temporary: Path) -> None:
     supervisor = Supervisor.start()
     agents = [supervisor.create_agent(model.openai_config()) for _ in range(2)]

@@ -70,6 +70,7 @@ def create_three(supervisor: SupervisorRef, model: ScriptedModel) -> list[AgentR
         (Strategy.REST_FOR_ONE, [0, 1, 1]),
     ],
 )
+@pytest.mark.own_processes
 def test_a_sibling_crashes(model: ScriptedModel, strategy: Strategy, expected: list[int]) -> None:
     with Supervisor.start(strategy=strategy) as supervisor:
         agents = create_three(supervisor, model)
@@ -186,6 +187,7 @@ def create_one_of_each(team: SupervisorRef, model: ScriptedModel) -> list[ReplyF
     ]
 
 
+@pytest.mark.own_processes
 def test_what_is_created_under_a_halted_supervisor_comes_up_when_it_goes_on(
     halted: tuple[SupervisorRef, Callable[[], None]], model: ScriptedModel
 ) -> None:
@@ -199,6 +201,7 @@ def test_what_is_created_under_a_halted_supervisor_comes_up_when_it_goes_on(
     assert below.children() == {}
 
 
+@pytest.mark.own_processes
 def test_what_is_created_under_a_halted_supervisor_ends_with_it(
     halted: tuple[SupervisorRef, Callable[[], None]], model: ScriptedModel
 ) -> None:
@@ -212,6 +215,7 @@ def test_what_is_created_under_a_halted_supervisor_ends_with_it(
             creation.get(timeout=PATIENCE)
 
 
+@pytest.mark.own_processes
 def test_a_temporary_sibling_is_ended_where_the_others_are_restarted(
     model: ScriptedModel,
 ) -> None:
@@ -229,6 +233,7 @@ def test_a_temporary_sibling_is_ended_where_the_others_are_restarted(
 @pytest.mark.parametrize(
     ("strategy", "siblings"), [(Strategy.ONE_FOR_ONE, [0, 0]), (Strategy.ONE_FOR_ALL, [1, 1])]
 )
+@pytest.mark.own_processes
 def test_restart_intensity_exceeded(
     model: ScriptedModel, strategy: Strategy, siblings: list[int]
 ) -> None:
@@ -311,6 +316,7 @@ def test_a_supervisor_below_is_ended_alone(
     assert answers([agent], "hi") == ["echo: hi"]
 
 
+@pytest.mark.own_processes
 def test_an_agent_under_a_nested_supervisor_fails_again_and_again(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
@@ -331,6 +337,7 @@ def test_an_agent_under_a_nested_supervisor_fails_again_and_again(
     until(lambda: restarts(agents) == [2, 2, 2])
 
 
+@pytest.mark.own_processes
 def test_a_supervisor_that_fails_too_often_is_given_up_with_all_it_has(
     model: ScriptedModel,
 ) -> None:

@@ -1,0 +1,172 @@
+"""What the harness says beside its steps, and whether it says so of this turn.
+
+A failure that the harness means to retry, it tells at once on its standard error, and in
+a step only when its wait is over: minutes later, or never if the turn ends before. So
+these lines explain turns that do not end. They name no conversation, and a process may
+have several; each names the goroutine that wrote it, and a turn keeps its own for as long
+as it lasts. What is known of whose a goroutine is:
+
+*   When its wait is over, a goroutine reports the failure in a line, and its turn gets
+    the ERROR step. A turn that gets none then has another goroutine.
+*   A turn that is cancelled during a call of the model says so in a line of its goroutine.
+    One that is cancelled during its wait says nothing.
+
+The lines are those of google-antigravity 0.1.22.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agy_actors._agent._diagnosis import ModelFailure
+
+__all__ = ["SKEW", "Rumour", "RumourKind", "Suspicions", "read_rumour"]
+
+SKEW = 1.0
+"""Seconds by which the harness's words may come before a step that it sent earlier. They
+come within milliseconds of each other, as measured; on a machine that is busy, tenths."""
+
+_LINE = re.compile(r"\b[A-Z]\d{4} [\d:.]+ +(\d+) [\w./-]+:\d+\] (.*)", re.DOTALL)
+_RETRIED = "Encountered retryable"
+_REPORTED = "errorreport.go"
+_CANCELLED = "context canceled"
+
+
+class RumourKind(enum.Enum):
+    """What a line tells."""
+
+    RETRIED = enum.auto()
+    """A call of the model failed and will be made again."""
+
+    REPORTED = enum.auto()
+    """A failure is reported to its turn just now."""
+
+    CANCELLED = enum.auto()
+    """A call of the model was cancelled."""
+
+
+class Rumour(NamedTuple):
+    """A line of the harness, taken apart."""
+
+    kind: RumourKind
+    goroutine: int | None
+    words: str
+
+
+def read_rumour(line: str) -> Rumour | None:
+    """Take a line of the harness apart, if it tells of a turn."""
+    match = _LINE.search(line)
+    goroutine = int(match[1]) if match else None
+    _, retried, words = line.partition(_RETRIED)
+    if retried:
+        return Rumour(RumourKind.RETRIED, goroutine, retried + words)
+    if goroutine is not None and _REPORTED in line:
+        return Rumour(RumourKind.REPORTED, goroutine, "")
+    if goroutine is not None and _CANCELLED in line:
+        return Rumour(RumourKind.CANCELLED, goroutine, "")
+    return None
+
+
+class Suspicions:
+    """What one turn has heard.
+
+    Args:
+        now: returns the time, in seconds from whenever.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._told: dict[int | None, tuple[float, ModelFailure]] = {}
+        self._reports: list[tuple[float, int | None]] = []
+        self._own_errors: list[float] = []
+        self._cancelled: list[tuple[float, int | None]] = []
+        self._in_company = False
+
+    def hear(
+        self, rumour: Rumour, failure: ModelFailure | None = None, *, alone: bool = True
+    ) -> None:
+        """Note a line.
+
+        Args:
+            rumour: the line.
+            failure: what it says of the model's service, if it is of a retry.
+            alone: whether no other conversation was on the process when it came.
+        """
+        now = self._now()
+        self._in_company = self._in_company or not alone
+        if rumour.kind is RumourKind.REPORTED:
+            self._reports.append((now, rumour.goroutine))
+        elif rumour.kind is RumourKind.CANCELLED:
+            self._cancelled.append((now, rumour.goroutine))
+        elif failure is not None:
+            self._told.pop(rumour.goroutine, None)  # The latest is the last.
+            self._told[rumour.goroutine] = (now, failure)
+
+    def note_error(self) -> None:
+        """Note an ERROR step of the turn."""
+        self._own_errors.append(self._now())
+
+    def note_output(self) -> None:
+        """Note output of the turn. It refutes only what was told more than `SKEW` before."""
+        now = self._now()
+        self._told = {
+            goroutine: told for goroutine, told in self._told.items() if now - told[0] <= SKEW
+        }
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a suspicion that may be another turn's."""
+        return self._in_company and bool(self._candidates()) and self._own() is None
+
+    def certain(self) -> ModelFailure | None:
+        """Return the last failure that was told of this turn and of no other, for all we know."""
+        own = self._own()
+        if own is not None:
+            return self._told[own][1] if own in self._told else None
+        return None if self._in_company else self.likely()
+
+    def likely(self, cancelled_at: float | None = None) -> ModelFailure | None:
+        """Return the last failure that may be this turn's.
+
+        Args:
+            cancelled_at: when the turn was cancelled, if it was, and the harness had the
+                time to say something of that.
+        """
+        own = self._own()
+        if own is not None:
+            return self.certain()
+        candidates = self._candidates()
+        if cancelled_at is not None and self._in_company:
+            told = [goroutine for at, goroutine in self._cancelled if at >= cancelled_at]
+            if told and not any(goroutine in candidates for goroutine in told):
+                return None  # It was in a call of the model, and none of those was.
+        return list(candidates.values())[-1] if candidates else None
+
+    def _own(self) -> int | None:
+        """Return the turn's goroutine, if its ERROR steps told which it is."""
+        for at, goroutine in reversed(self._reports):
+            if any(abs(at - error) <= SKEW for error in self._own_errors):
+                near = {other for when, other in self._reports if abs(when - at) <= SKEW}
+                if len(near) == 1:
+                    return goroutine
+        return None
+
+    def _candidates(self) -> dict[int | None, ModelFailure]:
+        """Return the failures that were told and may be this turn's, the latest last."""
+        now = self._now()
+        others = {
+            goroutine
+            for at, goroutine in self._reports
+            if now - at > SKEW and not any(abs(at - error) <= SKEW for error in self._own_errors)
+        }
+        return {
+            goroutine: failure
+            for goroutine, (_, failure) in self._told.items()
+            if goroutine is None or goroutine not in others
+        }
