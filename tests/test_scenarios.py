@@ -134,6 +134,7 @@ def test_peers_are_torn_down_one_after_another_while_the_rest_chat(
     assert supervisor.children() == {}
 
 
+@pytest.mark.own_processes
 def test_rapid_cycles_leave_nothing_behind(
     supervisor: SupervisorRef, config: Callable[[], AgentConfig]
 ) -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HarnessHost", "Lease", "Leave", "Opened"]
 
-_QUIET = 30.0
+QUIET = 30.0
 """Seconds after which a process without conversations is ended. Arbitrary: well above the
 pause between two agents of a job, well below what anybody would take for a leak."""
 
@@ -51,7 +51,7 @@ opening is work."""
 _BEGINNINGS = max(2, (os.cpu_count() or 1) // 2)
 """How many processes begin at once: each takes 0.15 s of CPU (DESIGN, F13)."""
 
-_PROBE = 2.0
+PROBE = 2.0
 """Seconds for a process to answer before it counts as hung. It takes milliseconds, and
 tens of them on a busy machine; arbitrary."""
 
@@ -92,6 +92,7 @@ class _Group:
     """What the last start failed with."""
     quiet: dict[int, asyncio.TimerHandle] = dataclasses.field(default_factory=dict)
     beginnings: dict[int, asyncio.Task[None]] = dataclasses.field(default_factory=dict)
+    guests: int = 0
 
 
 @dataclasses.dataclass(eq=False, slots=True)
@@ -108,10 +109,10 @@ class HarnessHost(AsyncioActor):
     """Owns `localharness` processes and lets conversations share them.
 
     Args:
+        supervisor: whose they are, for logs.
         most: how many conversations one process holds at most.
         grace: seconds for a process to end by itself before it is killed.
         boot_timeout: returns the seconds for a process to come up.
-        quiet: seconds after which an empty process is ended.
     """
 
     use_daemon_thread: ClassVar[bool] = True  # The supervisors' exit hook ends it in order.
@@ -119,17 +120,17 @@ class HarnessHost(AsyncioActor):
 
     def __init__(
         self,
-        most: int,
+        supervisor: str,
         *,
+        most: int,
         grace: float,
         boot_timeout: Callable[[], float],
-        quiet: float = _QUIET,
     ) -> None:
         super().__init__()
+        self._log = logger.bind(supervisor=supervisor)
         self._most = most
         self._grace = grace
         self._boot_timeout = boot_timeout
-        self._quiet = quiet
         self._groups: dict[Kind, _Group] = {}
         self._guests: dict[Tenant, _Guest] = {}
         self._strife: dict[str, asyncio.Task[None]] = {}
@@ -171,6 +172,7 @@ class HarnessHost(AsyncioActor):
         placed: asyncio.Future[SharedProcess] = self._loop.create_future()
         guest = _Guest(lease.tenant, lease.conversation, group, placed)
         self._guests[lease.tenant] = guest
+        group.guests += 1
         check = self._strife.get(lease.conversation)
         if check is not None:
             await asyncio.wait([check])
@@ -195,15 +197,21 @@ class HarnessHost(AsyncioActor):
             process.remove(tenant)
         if number is None or process is None or peacefully:
             self._carry_out(guest.group, fleet.leave(guest))
+            self._see_off(guest)
             return
         self._carry_out(guest.group, fleet.doubt(number))
         check = self._do(self._check(guest, number, process))
         self._strife[guest.conversation] = check
-        check.add_done_callback(lambda _: self._end_strife(guest.conversation, check))
+        check.add_done_callback(lambda _: self._end_strife(guest, check))
 
-    def _end_strife(self, conversation: str, check: asyncio.Task[None]) -> None:
-        if self._strife.get(conversation) is check:
-            del self._strife[conversation]
+    def _end_strife(self, guest: _Guest, check: asyncio.Task[None]) -> None:
+        if self._strife.get(guest.conversation) is check:
+            del self._strife[guest.conversation]
+        self._see_off(guest)
+
+    def _see_off(self, guest: _Guest) -> None:
+        guest.group.guests -= 1
+        self._forget_if_empty(guest.group)
 
     # Processes.
 
@@ -245,14 +253,14 @@ class HarnessHost(AsyncioActor):
         try:
             process = await self._boot(group.kind, died)
         except Exception as error:  # noqa: BLE001 (it belongs to those who wait)
-            logger.debug("A localharness did not start: {}", type(error).__name__)
+            self._log.debug("A localharness did not start: {}", type(error).__name__)
             group.error = error
             self._carry_out(group, group.fleet.failed(number))
             self._forget_if_empty(group)
             return
         finally:
             del group.beginnings[number]
-        logger.debug("A localharness is up, process {}", process.pid)
+        self._log.debug("A localharness is up, process {}", process.pid)
         group.processes[number] = process
         process.listen()
         self._carry_out(group, group.fleet.is_up(number))
@@ -275,7 +283,7 @@ class HarnessHost(AsyncioActor):
         """See to what is left of a process that has died."""
         process = group.processes.pop(number, None)
         if process is not None:
-            logger.debug("A localharness died, process {}", process.pid)
+            self._log.debug("A localharness died, process {}", process.pid)
             self._finish(process)
             self._carry_out(group, group.fleet.died(number))
             self._forget_if_empty(group)
@@ -289,7 +297,7 @@ class HarnessHost(AsyncioActor):
             group.quiet.pop(number, None)
             self._carry_out(group, group.fleet.quiet(number))
 
-        group.quiet[number] = self._loop.call_later(self._quiet, look)
+        group.quiet[number] = self._loop.call_later(QUIET, look)
 
     def _end_process(self, group: _Group, number: int) -> None:
         beginning = group.beginnings.get(number)
@@ -300,23 +308,24 @@ class HarnessHost(AsyncioActor):
         if timer is not None:
             timer.cancel()
         process = group.processes.pop(number)
-        logger.debug("A localharness is not needed any more, process {}", process.pid)
+        self._log.debug("A localharness is not needed any more, process {}", process.pid)
         self._finish(process)
         self._forget_if_empty(group)
 
     def _forget_if_empty(self, group: _Group) -> None:
-        if group.fleet.is_empty:
+        if group.fleet.is_empty and not group.guests:
             self._groups.pop(group.kind, None)
 
     async def _check(self, guest: _Guest, number: int, process: SharedProcess) -> None:
         """See whether a process still works that a tenant left in strife."""
         group = guest.group
-        if await answers(process.address, _PROBE):
+        if await answers(process.address, PROBE):
             self._carry_out(group, group.fleet.leave(guest))
             self._carry_out(group, group.fleet.trust(number))
             return
         if group.processes.get(number) is process:
-            logger.warning("A localharness does not answer; process {} is killed", process.pid)
+            if not process.has_ended:
+                self._log.warning("A localharness hangs; process {} is killed", process.pid)
             process.give_up()
             self._lose(group, number)
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Harness"]
 
+_KNOWN_PARAMETERS = {"use_interactions_api"}
+"""Of the method by which the SDK starts a process."""
+
 _SHARING = (
     local_connection.LocalConnectionStrategy,
     local_openai_connection.LocalOpenAIConnectionStrategy,
@@ -148,7 +151,7 @@ def _is_of_known_shape(strategy: object) -> bool:
     spawn = getattr(strategy, "_spawn_harness_and_connect_ws", None)
     known = (
         inspect.iscoroutinefunction(spawn)
-        and set(inspect.signature(spawn).parameters) == {"use_interactions_api"}
+        and set(inspect.signature(spawn).parameters) == _KNOWN_PARAMETERS
         and all(hasattr(strategy, name) for name in ("_binary_path", "_save_dir", "_env"))
     )
     if not known:

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["READER_THREADS", "HarnessProcess", "signal_group"]
+__all__ = ["READER_THREADS", "HarnessProcess", "ends_within", "signal_group"]
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has none.
 _LOOK_EVERY = 0.002  # Seconds from one look to the next whether a process has ended.
@@ -66,7 +66,7 @@ class HarnessProcess:
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end, killing the process when its grace is over."""
         grace = self._grace if timeout is None else min(timeout, self._grace)
-        if _ends_within(self._popen, grace):
+        if ends_within(self._popen, grace):
             # What it started was told by the end of its input; this is for what did not listen.
             signal_group(self._popen, signal.SIGTERM)
         else:
@@ -103,7 +103,7 @@ def signal_group(popen: subprocess.Popen[bytes], what: int = _KILL) -> None:
         popen.send_signal(what)
 
 
-def _ends_within(popen: subprocess.Popen[bytes], seconds: float) -> bool:
+def ends_within(popen: subprocess.Popen[bytes], seconds: float) -> bool:
     """Wait for a process to end, without taking note of it: its id stays its own."""
     if popen.returncode is not None:
         return True

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from agy_actors._harness._boot import Booting
-from agy_actors._harness._process import READER_THREADS, HarnessProcess
+from agy_actors._harness._process import READER_THREADS, HarnessProcess, ends_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,6 +75,11 @@ class SharedProcess:
         """Where it takes connections, once it is up."""
         assert self._address is not None
         return self._address
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone, noticed or not."""
+        return ends_within(self._booting.popen, 0.0)
 
     def shake_hands(self) -> None:
         """Wait until it is up. Blocks; ended by killing it.

@@ -128,12 +128,15 @@ class Supervisor(ParentActor):
             raise InvalidConfig(
                 f"{error}; mend it, move it away, or set {DOTENV_SWITCH}=0"
             ) from error
+        name = name or f"supervisor-{next(_names)}"
         backoff = backoff or Backoff()
         host = (
-            None if most == 1 else HarnessHost(most, grace=STOP_GRACE, boot_timeout=start_timeout)
+            None
+            if most == 1
+            else HarnessHost(name, most=most, grace=STOP_GRACE, boot_timeout=start_timeout)
         )
         ref = super().start(
-            name=name or f"supervisor-{next(_names)}",
+            name=name,
             family=Family(
                 strategy=strategy,
                 limits=Limits(max_restarts=max_restarts, within=within),

@@ -111,7 +111,10 @@ class _Demo:
         with ExitStack() as stack:
             # Left in the opposite order: the agents' end is what lets the threads go.
             threads = stack.enter_context(ThreadPoolExecutor(len(_NAMES)))
-            supervisor = stack.enter_context(Supervisor.start(name="demo"))
+            supervisor = stack.enter_context(
+                # So that the kill is the end of one agent's process, and not of them all.
+                Supervisor.start(name="demo", max_conversations_per_process=1)
+            )
             stack.callback(self._over.set)
             refs = list(
                 threads.map(lambda name: supervisor.create_agent(self._choice.config, name), _NAMES)

@@ -1,0 +1,424 @@
+"""Agents that share processes, on the real harness."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from google.antigravity import types as sdk
+from loguru import logger
+
+from agy_actors import (
+    Backoff,
+    Chat,
+    ChatStream,
+    CreateAgent,
+    Delete,
+    Disconnect,
+    GetConversationId,
+    GetHistory,
+    GetStatistics,
+    InvalidConfig,
+    ModelError,
+    Supervisor,
+    TurnError,
+    TurnStalled,
+)
+from agy_actors._agent._session import Session
+from agy_actors._harness import _host, _launch
+from agy_actors.testing import http_error, quota_error, say, silence
+from tests.harnesses import (
+    FAILS,
+    PATIENCE,
+    children,
+    fake_harness,
+    has_ended,
+    patient_harness,
+    pid_of,
+    until,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agy_actors import AgentRef, SupervisorRef
+    from agy_actors.testing import ScriptedModel
+
+SHOP = Path(__file__).parent.parent / "sdk" / "mcp_shop.py"
+
+
+@pytest.fixture
+def shared() -> Iterator[SupervisorRef]:
+    at_once = Backoff(wait=lambda _: 0.0)
+    with Supervisor.start(
+        max_conversations_per_process=4, max_restarts=50, backoff=at_once
+    ) as supervisor:
+        yield supervisor
+
+
+def create(
+    supervisor: SupervisorRef, model: ScriptedModel, number: int, **options: Any
+) -> list[AgentRef]:
+    """Create agents side by side."""
+    config = model.openai_config(**options)
+    creations = [supervisor.ask(CreateAgent(config), block=False) for _ in range(number)]
+    return [creation.get(timeout=PATIENCE) for creation in creations]
+
+
+def processes(agents: list[AgentRef]) -> dict[int, list[AgentRef]]:
+    """Return which agents are on which process."""
+    found: dict[int, list[AgentRef]] = {}
+    for agent in agents:
+        found.setdefault(pid_of(agent), []).append(agent)
+    return found
+
+
+# Places
+
+
+def test_agents_share_processes_up_to_the_bound(
+    shared: SupervisorRef, model: ScriptedModel
+) -> None:
+    agents = create(shared, model, 10)
+
+    sizes = sorted(len(on_it) for on_it in processes(agents).values())
+
+    assert sizes == [2, 4, 4]
+    answers = [agent.ask(Chat(f"hi {n}"), block=False) for n, agent in enumerate(agents)]
+    assert [a.get(timeout=PATIENCE).text for a in answers] == [f"echo: hi {n}" for n in range(10)]
+
+
+def test_sixteen_share_a_process_if_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch, model: ScriptedModel
+) -> None:
+    monkeypatch.delenv("AGY_ACTORS_CONVERSATIONS_PER_PROCESS", raising=False)
+    with Supervisor.start() as supervisor:
+        sizes = sorted(len(on_it) for on_it in processes(create(supervisor, model, 17)).values())
+
+    assert sizes == [1, 16]
+
+
+def test_with_one_conversation_per_process_nobody_shares(model: ScriptedModel) -> None:
+    with Supervisor.start(max_conversations_per_process=1) as supervisor:
+        agents = create(supervisor, model, 3)
+
+        assert len(processes(agents)) == len(children()) == 3
+
+
+@pytest.mark.parametrize("most", [0, -1, 1.5, "many"])
+def test_a_bound_that_cannot_be_is_refused(most: Any) -> None:
+    with pytest.raises(InvalidConfig, match=r"max_conversations_per_process.*whole number from 1"):
+        Supervisor.start(max_conversations_per_process=most)
+
+
+def test_a_nested_supervisor_shares_with_the_one_above(
+    shared: SupervisorRef, model: ScriptedModel
+) -> None:
+    above = create(shared, model, 1)
+    below = create(shared.create_supervisor("below"), model, 1)
+
+    assert pid_of(above[0]) == pid_of(below[0])
+
+
+def test_agents_of_different_protocols_share(shared: SupervisorRef, model: ScriptedModel) -> None:
+    agents = [
+        shared.create_agent(config) for config in (model.openai_config(), model.gemini_config())
+    ]
+
+    assert len(processes(agents)) == 1
+    assert [agent.ask(Chat("hi"), timeout=PATIENCE).text for agent in agents] == ["echo: hi"] * 2
+
+
+def test_agents_of_another_environment_do_not_share(
+    shared: SupervisorRef, model: ScriptedModel
+) -> None:
+    plain = create(shared, model, 2)
+    other = create(shared, model, 2, env={"OTHER": "yes"})
+
+    assert [len(on_it) for on_it in processes([*plain, *other]).values()] == [2, 2]
+
+
+def test_agents_of_another_save_dir_do_not_share(
+    shared: SupervisorRef, model: ScriptedModel, tmp_path: Path
+) -> None:
+    agents = create(shared, model, 1) + create(shared, model, 1, save_dir=str(tmp_path))
+
+    assert len(processes(agents)) == 2
+
+
+def test_an_agent_with_mcp_servers_has_its_own_process_and_they_end_with_it(
+    shared: SupervisorRef, model: ScriptedModel
+) -> None:
+    # A harness ends its MCP servers when it ends, and not with their conversation.
+    server = sdk.McpStdioServer(name="shop", command=sys.executable, args=[str(SHOP)])
+    plain = create(shared, model, 1)[0]
+    agent = create(shared, model, 1, mcp_servers=[server])[0]
+    agent.ask(Chat("hi"), timeout=PATIENCE)
+    own = psutil.Process(pid_of(agent))
+    servers = own.children(recursive=True)
+
+    assert servers
+    assert pid_of(plain) != own.pid
+    agent.stop()
+    until(lambda: all(has_ended(process) for process in [own, *servers]))
+
+
+# The SDK leaves the pipes of its processes to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_release_of_another_shape_has_a_process_for_each_agent_and_one_warning(
+    shared: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(_launch, "_KNOWN_PARAMETERS", {"something", "else"})
+    monkeypatch.setattr(logger, "warning", warnings.append)
+    _launch._warn_of_unknown_shape.cache_clear()
+
+    agents = create(shared, model, 2)
+
+    assert [agent.ask(Chat("hi"), timeout=PATIENCE).text for agent in agents] == ["echo: hi"] * 2
+    assert len(children()) == 2
+    assert len(warnings) == 1
+    _launch._warn_of_unknown_shape.cache_clear()
+    for agent in agents:
+        agent.stop()
+    gc.collect()
+
+
+# Leaving
+
+
+def test_an_agent_that_ends_leaves_its_process_to_the_others(
+    shared: SupervisorRef, model: ScriptedModel
+) -> None:
+    ends, stays = create(shared, model, 2)
+    pid = pid_of(stays)
+
+    ends.ask(Disconnect())
+
+    assert stays.ask(Chat("hi"), timeout=PATIENCE).text == "echo: hi"
+    assert (pid_of(stays), stays.ask(GetStatistics()).restarts) == (pid, 0)
+
+
+def test_a_place_that_was_left_is_taken_again(shared: SupervisorRef, model: ScriptedModel) -> None:
+    agents = create(shared, model, 4)
+    pid = pid_of(agents[0])
+
+    agents[0].ask(Delete())
+
+    assert pid_of(create(shared, model, 1)[0]) == pid
+
+
+def test_an_empty_process_ends_when_it_was_quiet(
+    monkeypatch: pytest.MonkeyPatch, model: ScriptedModel
+) -> None:
+    monkeypatch.setattr(_host, "QUIET", 0.05)
+    with Supervisor.start(max_conversations_per_process=4) as supervisor:
+        for agent in create(supervisor, model, 2):
+            agent.stop()
+
+        until(lambda: not children())
+
+        assert create(supervisor, model, 1)[0].ask(Chat("hi"), timeout=PATIENCE).text == "echo: hi"
+
+
+def test_nothing_is_left_when_the_supervisor_has_ended(model: ScriptedModel) -> None:
+    with Supervisor.start(max_conversations_per_process=2) as supervisor:
+        create(supervisor, model, 5)
+        assert len(children()) >= 3
+
+    assert not children()
+
+
+def test_a_turn_that_is_cut_off_ends_in_the_process_that_goes_on(
+    shared: SupervisorRef, model: ScriptedModel
+) -> None:
+    model.when("slow", silence("one"))
+    ends, stays = create(shared, model, 2)
+    turn = ends.ask(Chat("slow"), block=False)
+    model.wait_for_requests(1)
+
+    ends.ask(Disconnect())
+
+    assert model.wait_for_disconnect(PATIENCE).prompt == "slow"
+    assert stays.ask(GetStatistics()).restarts == 0
+    with pytest.raises(Exception, match="has ended"):
+        turn.get(timeout=PATIENCE)
+
+
+# Starts that fail
+
+
+def test_a_process_that_does_not_start_is_the_error_of_all_who_wait_for_it(
+    shared: SupervisorRef, model: ScriptedModel, tmp_path: Path
+) -> None:
+    config = model.openai_config(env=fake_harness(tmp_path, FAILS))
+    creations = [shared.ask(CreateAgent(config), block=False) for _ in range(3)]
+
+    for creation in creations:
+        with pytest.raises(Exception, match="no such luck"):
+            creation.get(timeout=PATIENCE)
+    assert create(shared, model, 1)
+
+
+def test_a_supervisor_ends_while_a_process_comes_up(model: ScriptedModel, tmp_path: Path) -> None:
+    env, _ = patient_harness(tmp_path)
+    with Supervisor.start(max_conversations_per_process=4) as supervisor:
+        creation = supervisor.ask(CreateAgent(model.openai_config(env=env)), block=False)
+        until(lambda: bool(children()))
+
+    assert not children()
+    with pytest.raises(Exception, match="ended"):
+        creation.get(timeout=PATIENCE)
+
+
+# What is told of one is nothing to the others
+
+
+def test_who_hangs_and_who_is_refused_are_told_apart(
+    shared: SupervisorRef, model: ScriptedModel
+) -> None:
+    """All of one process, at the same time; the harness retries the refused ones unseen."""
+    kinds = {
+        "quota": (quota_error(retry_after=60.0), "QuotaExceeded"),
+        "silent": (silence(), "TurnStalled"),
+        "echo": (None, "echo: echo"),
+    }
+    agents = {kind: shared.create_agent(model.gemini_config()) for kind in kinds}
+    for kind, (reply, _) in kinds.items():
+        if reply is not None:
+            model.when(kind, reply)
+    agents["silent"].ask(Chat("warm up"), timeout=PATIENCE)
+
+    turns = {
+        kind: agent.ask(Chat(kind, stall_timeout=2.0), block=False)
+        for kind, agent in agents.items()
+    }
+
+    assert {kind: outcome(turn) for kind, turn in turns.items()} == {
+        kind: expected for kind, (_, expected) in kinds.items()
+    }
+    assert len(processes(list(agents.values()))) == 1
+
+
+# Crashes
+
+
+def test_a_dead_process_is_no_end_of_its_agents(model: ScriptedModel) -> None:
+    """Sixteen conversations, eight of them in a turn, and others on another process."""
+    gate = threading.Event()
+    model.when("^held", say("one two", gate=gate), times=8)
+    with Supervisor.start(max_conversations_per_process=16) as supervisor:
+        agents = create(supervisor, model, 20)
+        first, others = sorted(processes(agents).values(), key=len, reverse=True)
+        before = [agent.ask(Chat(f"before {n}"), block=False) for n, agent in enumerate(agents)]
+        assert all(reply.get(timeout=PATIENCE) for reply in before)
+        asked = len(model.requests)
+        turns = [agent.ask(Chat(f"held {n}"), block=False) for n, agent in enumerate(first[:8])]
+        model.wait_for_requests(asked + 8)
+
+        os.kill(pid_of(first[0]), signal.SIGKILL)
+        killed = time.monotonic()
+        answers = [agent.ask(Chat("after"), block=False) for agent in agents]
+
+        assert [a.get(timeout=PATIENCE).text for a in answers] == ["echo: after"] * 20
+        assert time.monotonic() - killed < PATIENCE
+        gate.set()
+        outcomes = [outcome(turn) for turn in turns]
+        assert set(outcomes) <= {"TurnInterrupted", *(f"echo: held {n}" for n in range(8))}
+        for number, agent in enumerate(agents):
+            said = [step.content for step in agent.ask(GetHistory())]
+            assert f"echo: before {number}" in said
+        assert [agent.ask(GetStatistics()).restarts for agent in others] == [0] * 4
+        assert [agent.ask(GetStatistics()).restarts for agent in first] == [1] * 16
+
+
+def outcome(turn: Any) -> str:
+    try:
+        wait = turn.result if isinstance(turn, ChatStream) else turn.get
+        return str(wait(timeout=PATIENCE).text)
+    except TurnError as error:
+        return type(error).__name__
+
+
+def test_a_process_that_hangs_is_killed_when_one_of_its_agents_finds_out(
+    shared: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agy_actors._agent._turns.CANCEL_GRACE", 0.2)
+    monkeypatch.setattr(_host, "PROBE", 0.2)
+    agents = create(shared, model, 2)
+    for agent in agents:
+        agent.ask(Chat("before"), timeout=PATIENCE)
+    process = psutil.Process(pid_of(agents[0]))
+    process.suspend()
+
+    with pytest.raises(TurnStalled):
+        agents[0].ask(Chat("hi", stall_timeout=0.2), timeout=PATIENCE)
+
+    for agent in agents:
+        assert agent.ask(Chat("after"), timeout=PATIENCE).text == "echo: after"
+        assert pid_of(agent) != process.pid
+    until(lambda: has_ended(process))
+
+
+def test_a_crash_of_one_conversation_is_nothing_to_the_others(
+    shared: SupervisorRef, model: ScriptedModel
+) -> None:
+    gate = threading.Event()
+    crashes, streams = create(shared, model, 2)
+    model.when("stream", say("one two", gate=gate))
+    model.when("broken", http_error(401))
+    turn = streams.ask(Chat("stream"), block=False)
+    model.wait_for_requests(1)
+
+    for _ in range(3):
+        with pytest.raises(ModelError):
+            crashes.ask(Chat("broken"), timeout=PATIENCE)
+    gate.set()
+
+    assert turn.get(timeout=PATIENCE).text == "one two"
+    assert crashes.ask(Chat("hi"), timeout=PATIENCE).text == "echo: hi"
+    assert streams.ask(GetStatistics()).restarts == 0
+    assert len(processes([crashes, streams])) == 1
+
+
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> dict[str, Session]:
+    """The sessions that were opened last, by their conversation."""
+    opened: dict[str, Session] = {}
+    open_session = Session.open
+
+    async def open_and_note(session: Session) -> None:
+        await open_session(session)
+        opened[session._agent._config.conversation_id or ""] = session
+
+    monkeypatch.setattr(Session, "open", open_and_note)
+    return opened
+
+
+def test_a_conversation_that_is_broken_off_anywhere_goes_on_where_it_was(
+    shared: SupervisorRef, model: ScriptedModel, sessions: dict[str, Session]
+) -> None:
+    """It is resumed at once, on the very process that may not be done with it yet."""
+    agent, sibling = create(shared, model, 2)
+    model.when("^cut", say("one two three four", delay=0.002))
+    for number in range(20):
+        stream = agent.stream(Chat(f"cut {number}"))
+        for _ in zip(range(number % 5), stream, strict=False):
+            pass
+
+        sessions[agent.ask(GetConversationId())].kill()
+
+        assert outcome(stream) in ("TurnInterrupted", "one two three four")
+        assert agent.ask(Chat(f"after {number}"), timeout=PATIENCE).text == f"echo: after {number}"
+    asked = [text for role, text in model.requests[-1].messages if role == "user"]
+    assert [asked.count(f"after {number}") for number in range(20)] == [1] * 20
+    assert sibling.ask(GetStatistics()).restarts == 0
+    assert len(processes([agent, sibling])) == 1
