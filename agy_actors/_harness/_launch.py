@@ -7,8 +7,10 @@ agent is of a kind without a `localharness`, the SDK starts it as it likes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import os
 from typing import TYPE_CHECKING, Any
 
 from google.antigravity.connections.local import local_connection, local_openai_connection
@@ -18,7 +20,7 @@ from agy_actors._harness._context import lend_variables, watch_denials
 from agy_actors._harness._quarters import OnLine, OwnQuarters, Quarters, SharedQuarters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from google.antigravity import Agent
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from agy_actors._kernel import AsyncioActorRef
 
 __all__ = ["Harness"]
+
+_PATH_VARIABLE = "ANTIGRAVITY_HARNESS_PATH"
+"""Where the SDK looks first for the program."""
 
 _KNOWN_PARAMETERS = {"use_interactions_api"}
 """Of the method by which the SDK starts a process."""
@@ -104,8 +109,10 @@ class Harness:
             for runner in runners.values():
                 lend_variables(runner, self._variables)
             watch_denials(runners["hook_runner"], self._on_denial)
-            strategy = create(**runners)
+            with _binary_known(config):
+                strategy = create(**runners)
             if _is_of_known_shape(strategy):
+                strategy._env = getattr(config, "env", None)  # noqa: SLF001
 
                 async def spawn(*, use_interactions_api: bool = False) -> Any:
                     choose = self._shared if self._shared and _may_share(strategy) else self._own
@@ -143,6 +150,30 @@ class Harness:
         """Leave nothing of it behind."""
         if self._quarters is not None:
             self._quarters.leave()
+
+
+@contextlib.contextmanager
+def _binary_known(config: Any) -> Iterator[None]:
+    """Spare a strategy the search for its program, which it would make anew for each agent.
+
+    The SDK reads the list of all files of its package for that, which takes longer than
+    all else in opening an agent.
+    """
+    env = getattr(config, "env", None)
+    if not hasattr(config, "env") or _PATH_VARIABLE in (env or {}):
+        yield
+        return
+    known = _binary_path(os.environ.get(_PATH_VARIABLE))
+    object.__setattr__(config, "env", {**(env or {}), _PATH_VARIABLE: known})
+    try:
+        yield
+    finally:
+        object.__setattr__(config, "env", env)
+
+
+@functools.lru_cache(maxsize=8)
+def _binary_path(_: str | None) -> str:
+    return str(local_connection._get_default_binary_path(None))  # noqa: SLF001
 
 
 def _is_of_known_shape(strategy: object) -> bool:
