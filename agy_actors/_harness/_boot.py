@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import platform
 import struct
@@ -57,7 +58,7 @@ def kind_of(strategy: Any, *, use_interactions_api: bool = False) -> Kind:
         storage_directory=strategy._save_dir or "",  # noqa: SLF001
         client_info=_pb2.ClientInfo(
             language="python",
-            version=local_connection._get_sdk_version(),  # noqa: SLF001
+            version=_sdk_version(),
             language_version=platform.python_version(),
             os=platform.system().lower(),
             os_version=platform.release(),
@@ -73,6 +74,11 @@ def kind_of(strategy: Any, *, use_interactions_api: bool = False) -> Kind:
         greeting=struct.pack("<I", len(serialized)) + serialized,
         env=tuple(sorted({**os.environ, **env}.items())) if strategy._env is not None else None,  # noqa: SLF001
     )
+
+
+@functools.cache
+def _sdk_version() -> str:
+    return str(local_connection._get_sdk_version())  # noqa: SLF001 (it reads files each time)
 
 
 class Booting:

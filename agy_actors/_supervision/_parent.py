@@ -38,6 +38,7 @@ from agy_actors._kernel import AsyncioActor, DeathReason
 from agy_actors._supervision import _decisions as decisions
 from agy_actors._supervision._children import AgentChild, Child, SupervisorChild, given_up_error
 from agy_actors._supervision._decisions import Backoff, Family, decide
+from agy_actors._supervision._open_files import hint
 from agy_actors._supervision._ref import OwnerRef, SupervisorRef
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ class ParentActor(AsyncioActor):
         member = self._family.find(name)
         recalled = member is not None and member.phase is decisions.Phase.RECALLED
         if not child.up.done() and error is not None and not child.ending and not recalled:
-            failed = AgentStartError(f"{child.ref} did not start: {child.reason()}")
+            failed = AgentStartError(f"{child.ref} did not start: {child.reason()}{hint(error)}")
             failed.__cause__ = error
             self._feed(decisions.Left(name))
             self._forget(child, failed)

@@ -36,6 +36,7 @@ from agy_actors._supervision import _exit
 from agy_actors._supervision import _messages as messages
 from agy_actors._supervision._children import AgentChild, Child, SupervisorChild
 from agy_actors._supervision._decisions import Backoff, Family, Limits, Strategy
+from agy_actors._supervision._open_files import EVERY, make_room
 from agy_actors._supervision._parent import ParentActor, Place
 from agy_actors._supervision._pool_messages import CreatePool
 from agy_actors._supervision._pool_ref import PoolRef
@@ -313,8 +314,11 @@ class Supervisor(ParentActor):
     def _make_agent(
         self, name: str, message: messages.CreateAgent, creation: pykka.Future[Any] | None
     ) -> AgentChild:
+        spec = self._spec(name, message)
+        if len(self._children) % EVERY == 0:
+            make_room(f"agent {name!r}")
         return AgentChild(
-            self._spec(name, message),
+            spec,
             self._reporter,
             restart=message.restart,
             up=self._loop.create_future(),
