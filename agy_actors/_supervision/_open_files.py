@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from loguru import logger
@@ -12,6 +13,7 @@ from loguru import logger
 from agy_actors._agent import AgentStartError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
 resource: ModuleType | None
@@ -20,43 +22,63 @@ try:
 except ImportError:  # Windows has no such limit.
     resource = None
 
-__all__ = ["EVERY", "hint", "make_room"]
-
-EVERY = 16
-"""After how many agents the room is looked at again: a look takes longer the more there are."""
+__all__ = ["OpenFiles", "hint"]
 
 _EACH = 8
 """Descriptors of an agent: its loop has three, its connection one, a process of its own three
 pipes; one to spare."""
 
-_OTHERS = 256
-"""Descriptors left to the program itself; arbitrary. What it has is counted; this is what it
-may open beside."""
+_PLENTY = 256
+"""So many are left to the program before the limit is raised; arbitrary. What it has open is
+counted; this is what it may open beside."""
+
+_LAST = 32
+"""So many are left to the program in any case: what cannot open a file fails in odd ways."""
 
 
-def make_room(agent: str) -> None:
-    """See to it that `EVERY` more agents find descriptors, raising the soft limit if need be.
+class OpenFiles:
+    """The descriptors that one supervisor's agents may still take.
 
-    Args:
-        agent: whom it is for, for the error.
-
-    Raises:
-        AgentStartError: there is not even room for one more below the hard limit.
+    They are counted anew only when those are given out that the last count found free.
     """
-    used = _open_files()
-    if resource is None or used is None:
-        return
-    soft, hard = _limits(resource)
-    if used + EVERY * _EACH + _OTHERS > soft and soft < hard:
-        with contextlib.suppress(OSError, ValueError):  # Not allowed, or more than the system has.
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            logger.info("The limit of open files was raised from {} to {}", soft, hard)
+
+    def __init__(self) -> None:
+        self._room = 0
+
+    def make_room(self, agent: str, starting: Callable[[], int]) -> None:
+        """See to it that one more agent finds descriptors, raising the soft limit if need be.
+
+        Args:
+            agent: whom it is for, for the error.
+            starting: tells how many agents come up just now, and may have opened nothing yet.
+
+        Raises:
+            AgentStartError: there is no room even below the hard limit.
+        """
+        if self._room < _EACH:
+            self._count(agent, starting)
+        self._room -= _EACH
+
+    def _count(self, agent: str, starting: Callable[[], int]) -> None:
+        used = _open_files()
+        if resource is None or used is None:
+            self._room = sys.maxsize
+            return
+        taken = used + _EACH * starting()
         soft, hard = _limits(resource)
-    if used + _EACH > soft:
-        raise AgentStartError(
-            f"{agent} cannot start: {used} files are open here, and no more than {soft} can be;"
-            f" {_ADVICE}"
-        )
+        if taken + _PLENTY > soft and soft < hard:
+            with contextlib.suppress(OSError, ValueError):  # Not allowed, or more than may be.
+                resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+                logger.info("The limit of open files was raised from {} to {}", soft, hard)
+            soft, hard = _limits(resource)
+        self._room = soft - _LAST - taken
+        if self._room < _EACH:
+            raise AgentStartError(
+                f"{agent} cannot start: about {taken} files are open here, and no more than {soft}"
+                f" can be; {_ADVICE}"
+            )
+        # So that the limit is raised in time, and what the program opens itself is seen.
+        self._room = min(self._room, max(_EACH, _PLENTY))
 
 
 def hint(error: BaseException | None) -> str:

@@ -36,7 +36,7 @@ from agy_actors._supervision import _exit
 from agy_actors._supervision import _messages as messages
 from agy_actors._supervision._children import AgentChild, Child, SupervisorChild
 from agy_actors._supervision._decisions import Backoff, Family, Limits, Strategy
-from agy_actors._supervision._open_files import EVERY, make_room
+from agy_actors._supervision._open_files import OpenFiles
 from agy_actors._supervision._parent import ParentActor, Place
 from agy_actors._supervision._pool_messages import CreatePool
 from agy_actors._supervision._pool_ref import PoolRef
@@ -164,6 +164,7 @@ class Supervisor(ParentActor):
     ) -> None:
         super().__init__(**options)
         self._spacing = turn_spacing
+        self._open_files = OpenFiles()
         self._processes = host
         self._keeper: PaceKeeper | None = None
         self._numbers = count(1)
@@ -315,8 +316,7 @@ class Supervisor(ParentActor):
         self, name: str, message: messages.CreateAgent, creation: pykka.Future[Any] | None
     ) -> AgentChild:
         spec = self._spec(name, message)
-        if len(self._children) % EVERY == 0:
-            make_room(f"agent {name!r}")
+        self._open_files.make_room(f"agent {name!r}", self._count_starting)
         return AgentChild(
             spec,
             self._reporter,
@@ -325,6 +325,9 @@ class Supervisor(ParentActor):
             ended=self._loop.create_future(),
             creation=creation,
         )
+
+    def _count_starting(self) -> int:
+        return sum(not child.up.done() for child in self._children.values())
 
     def _make_supervisor(
         self, name: str, message: messages.CreateSupervisor, creation: pykka.Future[Any] | None

@@ -54,9 +54,9 @@ def test_the_limit_is_raised_when_agents_are_many(model: ScriptedModel) -> None:
 
 
 def test_where_it_cannot_be_raised_the_error_names_it(model: ScriptedModel) -> None:
-    first, *errors = run(model, 100, 100, 40)
+    first, *errors = run(model, 160, 160, 40)
 
-    assert first.endswith("{'echo: hi'} 100")
+    assert first.endswith("{'echo: hi'} 160")
     assert int(first.split()[0]) < 40
     assert all("RLIMIT_NOFILE" in error for error in errors), errors
 
