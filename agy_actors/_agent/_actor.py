@@ -146,6 +146,7 @@ class AgentActor(TurnTakingActor):
         finally:
             self._starting = None
         self._session = session
+        self._goroutines.clear()  # A process has its own.
         self._asleep = self._harness_gone = False
         self.life.resume(session.history, session.usage)
         if self.spec.hub.active:
@@ -227,6 +228,7 @@ class AgentActor(TurnTakingActor):
             self._from_thread(self._hear_of_held_up)(self._host.monotonic(), others)
 
     def _hear_rumour(self, rumour: Rumour, others: tuple[str, ...]) -> None:
+        self._goroutines.append(rumour.goroutine)
         turn = self._current
         if turn is None:
             return

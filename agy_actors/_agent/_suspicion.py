@@ -10,6 +10,9 @@ as it lasts. What is known of whose a goroutine is:
     the ERROR step. A turn that gets none then has another goroutine.
 *   A turn that is cancelled during a call of the model says so in a line of its goroutine.
     One that is cancelled during its wait says nothing.
+*   A goroutine that was heard of before the turn began is another's.
+
+Where all that does not tell, nothing is said of the turn: no error is better than another's.
 
 The lines are those of google-antigravity 0.1.22.
 """
@@ -22,7 +25,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from agy_actors._agent._diagnosis import ModelFailure
 
@@ -78,10 +81,16 @@ class Suspicions:
 
     Args:
         now: returns the time, in seconds from whenever.
+        strangers: the goroutines that were heard of before the turn began.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float] = time.monotonic,
+        strangers: Container[int | None] = (),
+    ) -> None:
         self._now = now
+        self._strangers = strangers
         self._told: dict[int | None, tuple[float, ModelFailure]] = {}
         self._reports: list[tuple[float, int | None]] = []
         self._own_errors: list[float] = []
@@ -100,6 +109,8 @@ class Suspicions:
         """
         now = self._now()
         self._in_company = self._in_company or not alone
+        if rumour.goroutine in self._strangers:
+            return
         if rumour.kind is RumourKind.REPORTED:
             self._reports.append((now, rumour.goroutine))
         elif rumour.kind is RumourKind.CANCELLED:
@@ -125,28 +136,31 @@ class Suspicions:
         return self._in_company and bool(self._candidates()) and self._own() is None
 
     def certain(self) -> ModelFailure | None:
-        """Return the last failure that was told of this turn and of no other, for all we know."""
+        """Return the last failure that was told of this turn, if it cannot be another's."""
         own = self._own()
         if own is not None:
             return self._told[own][1] if own in self._told else None
-        return None if self._in_company else self.likely()
+        return None if self._in_company else self._last()
 
-    def likely(self, cancelled_at: float | None = None) -> ModelFailure | None:
-        """Return the last failure that may be this turn's.
+    def likely(self, cancelled_at: float) -> ModelFailure | None:
+        """Return the last failure that must be this turn's, for all we know.
 
         Args:
-            cancelled_at: when the turn was cancelled, if it was, and the harness had the
-                time to say something of that.
+            cancelled_at: when the turn was cancelled, which it was while it waited for the
+                model. The harness had the time to say something of that.
         """
-        own = self._own()
-        if own is not None:
+        if self._own() is not None or not self._in_company:
             return self.certain()
         candidates = self._candidates()
-        if cancelled_at is not None and self._in_company:
-            told = [goroutine for at, goroutine in self._cancelled if at >= cancelled_at]
-            if told and not any(goroutine in candidates for goroutine in told):
-                return None  # It was in a call of the model, and none of those was.
-        return list(candidates.values())[-1] if candidates else None
+        told = [goroutine for at, goroutine in self._cancelled if at >= cancelled_at]
+        if told and not any(goroutine in candidates for goroutine in told):
+            return None  # It was in a call of the model, and none of those was.
+        alike = len({failure.status for failure in candidates.values()}) == 1
+        return self._last() if alike else None
+
+    def _last(self) -> ModelFailure | None:
+        candidates = list(self._candidates().values())
+        return candidates[-1] if candidates else None
 
     def _own(self) -> int | None:
         """Return the turn's goroutine, if its ERROR steps told which it is."""

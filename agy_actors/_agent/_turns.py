@@ -15,6 +15,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextlib
+from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
@@ -53,6 +54,10 @@ if TYPE_CHECKING:
     from agy_actors._kernel import ReplyFuture
 
 __all__ = ["FollowTurn", "StreamChat", "TurnCaller", "TurnTakingActor", "running_turn"]
+
+_GOROUTINES = 1000
+"""How many of the harness's goroutines are remembered, so that what they say later is not
+taken for this turn's. Arbitrary: well above what is told during one turn."""
 
 _HEARSAY = 0.1
 """Seconds for the harness to say beside its steps what it was cancelled in. It takes
@@ -94,6 +99,8 @@ class TurnTakingActor(AnsweringActor):
         self._stall = 0.0
         self._stall_timer: asyncio.Timeout | None = None
         self._people_asked = 0
+        self._goroutines: deque[int | None] = deque(maxlen=_GOROUTINES)
+        """Those of the harness that were heard of, the last of them."""
         self._last_arrival = 0.0
         """When something of a turn came last, on the host's clock."""
 
@@ -243,7 +250,8 @@ class TurnTakingActor(AnsweringActor):
         failure: BaseException | None = None
         try:
             while True:
-                turn = self._current = Turn(self.redact, self._host.monotonic)
+                strangers = frozenset(self._goroutines)
+                turn = self._current = Turn(self.redact, self._host.monotonic, strangers)
                 try:
                     await self._wait_to_try(trial, turn)
                     return await self._try(turn, trial, prompt, stall or stall_timeout(), tape)
@@ -384,10 +392,7 @@ class TurnTakingActor(AnsweringActor):
                 await self._read_steps(session, turn, stall, tape)
         except TimeoutError:
             stalled = self._loop.time() < deadline
-            cancelled_at = self._host.monotonic()
-            await self._halt_or_crash(session)
-            if turn.suspicions.is_open and not self._broken:
-                await asyncio.sleep(_HEARSAY)
+            cancelled_at = await self._halt_silent(session, turn)
             raise self._timeout_error(
                 turn,
                 stall if stalled else trial.seconds,
@@ -529,6 +534,17 @@ class TurnTakingActor(AnsweringActor):
         if abandoned:
             raise asyncio.CancelledError
 
+    async def _halt_silent(self, session: Session, turn: Turn) -> float | None:
+        """Halt a turn that is late; return when that was, if it then waited for the model."""
+        waited = not (turn.tools_at_work or self._people_asked)
+        cancelled_at = self._host.monotonic()
+        await self._halt_or_crash(session)
+        if self._broken or not waited:  # It may have been stuck anywhere.
+            return None
+        if turn.suspicions.is_open:
+            await asyncio.sleep(_HEARSAY)
+        return cancelled_at
+
     # Errors.
 
     def _note_refusal(self, failure: ModelFailure | None) -> None:
@@ -542,7 +558,10 @@ class TurnTakingActor(AnsweringActor):
     def _timeout_error(
         self, turn: Turn, seconds: float, *, stalled: bool, cancelled_at: float | None = None
     ) -> TurnError:
-        failure = turn.failure or turn.suspicions.likely(cancelled_at)
+        told = turn.suspicions
+        failure = turn.failure or (
+            told.certain() if cancelled_at is None else told.likely(cancelled_at)
+        )
         if failure is not None:
             return self._model_error(turn, failure)
         kind = TurnStalled if stalled else TurnTimeout

@@ -652,7 +652,7 @@ def test_what_the_harness_says_beside_its_steps_is_no_verdict_on_a_turn_that_end
     turn.suspicions.hear(RETRIED, ModelFailure(503, None, "late"))
 
     assert turn.failure is None
-    assert turn.suspicions.likely() is not None
+    assert turn.suspicions.certain() is not None
 
 
 @pytest.mark.parametrize(("later", "refuted"), [(0.0, False), (SKEW, False), (SKEW + 0.1, True)])
@@ -666,7 +666,7 @@ def test_only_output_that_came_clearly_later_refutes_what_the_harness_said(
 
     list(turn.observe(said("half", 1)))
 
-    assert (turn.suspicions.likely() is None) is refuted
+    assert (turn.suspicions.certain() is None) is refuted
 
 
 def test_what_the_user_said_is_no_output() -> None:

@@ -1,0 +1,155 @@
+"""Whose failure it is that the harness tells of beside its steps."""
+
+from __future__ import annotations
+
+import pytest
+
+from agy_actors._agent._diagnosis import ModelFailure
+from agy_actors._agent._suspicion import SKEW, Rumour, RumourKind, Suspicions, read_rumour
+
+BUSY = ModelFailure(503, None, "busy")
+QUOTA = ModelFailure(429, 30.0, "quota")
+GLOG = "ERROR: logging before google.Init: "
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def turn(clock: Clock) -> Suspicions:
+    return Suspicions(clock, strangers={99})
+
+
+def told(turn: Suspicions, goroutine: int, failure: ModelFailure = BUSY, *, alone: bool) -> None:
+    turn.hear(Rumour(RumourKind.RETRIED, goroutine, ""), failure, alone=alone)
+
+
+def reported(turn: Suspicions, goroutine: int) -> None:
+    turn.hear(Rumour(RumourKind.REPORTED, goroutine, ""), alone=False)
+
+
+def cancelled(turn: Suspicions, goroutine: int) -> None:
+    turn.hear(Rumour(RumourKind.CANCELLED, goroutine, ""), alone=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            GLOG + "I1124 02:00:00.031890      40 planner_generator.go:348] Encountered retryable"
+            " api error. retrying in 4s. Error 503, Message: busy",
+            Rumour(
+                RumourKind.RETRIED,
+                40,
+                "Encountered retryable api error. retrying in 4s. Error 503, Message: busy",
+            ),
+        ),
+        (
+            GLOG + "E1124 02:00:04.034479      40 errorreport.go:224] Error 503, Message: busy",
+            Rumour(RumourKind.REPORTED, 40, ""),
+        ),
+        (
+            GLOG + "E1124 02:00:23.555106      92 stream_handler.go:107] error encountered while"
+            " processing planner output: context canceled",
+            Rumour(RumourKind.CANCELLED, 92, ""),
+        ),
+        (
+            "Encountered retryable api error",
+            Rumour(RumourKind.RETRIED, None, "Encountered retryable api error"),
+        ),
+        ("received model response error: context canceled", None),
+        (GLOG + "I1124 02:00:00.303000      25 auth_store.go:136] Using file-based storage", None),
+        ("Stdin closed, cleaning up...", None),
+    ],
+)
+def test_a_line_is_taken_apart(line: str, expected: Rumour | None) -> None:
+    assert read_rumour(line) == expected
+
+
+def test_what_is_told_of_a_process_of_its_own_is_of_the_turn(turn: Suspicions) -> None:
+    told(turn, 1, alone=True)
+
+    assert (turn.certain(), turn.is_open) == (BUSY, False)
+
+
+def test_what_is_told_in_company_is_not_certain(turn: Suspicions, clock: Clock) -> None:
+    told(turn, 1, alone=False)
+
+    assert (turn.certain(), turn.is_open) == (None, True)
+    assert turn.likely(clock.now) == BUSY
+
+
+def test_an_error_step_tells_whose_it_was(turn: Suspicions, clock: Clock) -> None:
+    told(turn, 1, QUOTA, alone=False)
+    told(turn, 2, BUSY, alone=False)
+    reported(turn, 2)
+    turn.note_error()
+
+    assert (turn.certain(), turn.is_open) == (BUSY, False)
+    assert turn.likely(clock.now) == BUSY
+
+
+def test_a_report_without_an_error_step_was_anothers(turn: Suspicions, clock: Clock) -> None:
+    told(turn, 1, alone=False)
+    reported(turn, 1)
+    clock.now += SKEW + 0.1
+
+    assert turn.likely(clock.now) is None
+
+
+def test_who_was_in_a_call_of_the_model_was_not_waiting_to_retry(
+    turn: Suspicions, clock: Clock
+) -> None:
+    told(turn, 1, alone=False)
+    cancelled_at = clock.now
+    cancelled(turn, 2)
+
+    assert turn.likely(cancelled_at) is None
+
+
+def test_a_call_that_was_cancelled_before_says_nothing(turn: Suspicions, clock: Clock) -> None:
+    told(turn, 1, alone=False)
+    cancelled(turn, 2)
+    clock.now += 1.0
+
+    assert turn.likely(clock.now) == BUSY
+
+
+def test_who_retries_just_now_may_be_in_a_call(turn: Suspicions, clock: Clock) -> None:
+    told(turn, 1, alone=False)
+    cancelled_at = clock.now
+    cancelled(turn, 1)
+
+    assert turn.likely(cancelled_at) == BUSY
+
+
+def test_of_different_failures_none_is_said(turn: Suspicions, clock: Clock) -> None:
+    told(turn, 1, QUOTA, alone=False)
+    told(turn, 2, BUSY, alone=False)
+
+    assert turn.likely(clock.now) is None
+
+
+def test_who_was_heard_of_before_the_turn_is_anothers(turn: Suspicions, clock: Clock) -> None:
+    told(turn, 99, alone=False)
+
+    assert turn.likely(clock.now) is None
+
+
+def test_output_refutes_what_was_told_clearly_before(turn: Suspicions, clock: Clock) -> None:
+    told(turn, 1, QUOTA, alone=False)
+    clock.now += SKEW + 0.1
+    told(turn, 2, BUSY, alone=False)
+
+    turn.note_output()
+
+    assert turn.likely(clock.now) == BUSY
