@@ -311,7 +311,7 @@ def test_who_hangs_and_who_is_refused_are_told_apart(
 # Crashes
 
 
-def test_a_dead_process_is_no_end_of_its_agents(model: ScriptedModel) -> None:
+def test_a_process_that_agents_share_dies(model: ScriptedModel) -> None:
     """Sixteen conversations, eight of them in a turn, and others on another process."""
     gate = threading.Event()
     model.when("^held", say("one two", gate=gate), times=8)
@@ -348,7 +348,7 @@ def outcome(turn: Any) -> str:
         return type(error).__name__
 
 
-def test_a_process_that_hangs_is_killed_when_one_of_its_agents_finds_out(
+def test_a_process_that_agents_share_hangs(
     shared: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agy_actors._agent._turns.CANCEL_GRACE", 0.2)
