@@ -36,6 +36,8 @@ SKEW = 1.0
 come within milliseconds of each other, as measured; on a machine that is busy, tenths."""
 
 _LINE = re.compile(r"\b[A-Z]\d{4} [\d:.]+ +(\d+) [\w./-]+:\d+\] (.*)", re.DOTALL)
+_QUOTED = re.compile(r"[\"\\{]")
+_CORE = 100  # Characters; arbitrary: enough to tell one failure from another.
 _RETRIED = "Encountered retryable"
 _REPORTED = "errorreport.go"
 _CANCELLED = "context canceled"
@@ -69,8 +71,8 @@ def read_rumour(line: str) -> Rumour | None:
     _, retried, words = line.partition(_RETRIED)
     if retried:
         return Rumour(RumourKind.RETRIED, goroutine, retried + words)
-    if goroutine is not None and _REPORTED in line:
-        return Rumour(RumourKind.REPORTED, goroutine, "")
+    if match is not None and _REPORTED in line:
+        return Rumour(RumourKind.REPORTED, goroutine, match[2])
     if goroutine is not None and _CANCELLED in line:
         return Rumour(RumourKind.CANCELLED, goroutine, "")
     return None
@@ -92,8 +94,8 @@ class Suspicions:
         self._now = now
         self._strangers = strangers
         self._told: dict[int | None, tuple[float, ModelFailure]] = {}
-        self._reports: list[tuple[float, int | None]] = []
-        self._own_errors: list[float] = []
+        self._reports: list[tuple[float, int | None, str]] = []
+        self._own_errors: list[tuple[float, str]] = []
         self._cancelled: list[tuple[float, int | None]] = []
         self._in_company = False
 
@@ -112,16 +114,16 @@ class Suspicions:
         if rumour.goroutine in self._strangers:
             return
         if rumour.kind is RumourKind.REPORTED:
-            self._reports.append((now, rumour.goroutine))
+            self._reports.append((now, rumour.goroutine, _core(rumour.words)))
         elif rumour.kind is RumourKind.CANCELLED:
             self._cancelled.append((now, rumour.goroutine))
         elif failure is not None:
             self._told.pop(rumour.goroutine, None)  # The latest is the last.
             self._told[rumour.goroutine] = (now, failure)
 
-    def note_error(self) -> None:
-        """Note an ERROR step of the turn."""
-        self._own_errors.append(self._now())
+    def note_error(self, text: str) -> None:
+        """Note an ERROR step of the turn, and what it says."""
+        self._own_errors.append((self._now(), text))
 
     def note_output(self) -> None:
         """Note output of the turn. It refutes only what was told more than `SKEW` before."""
@@ -164,9 +166,9 @@ class Suspicions:
 
     def _own(self) -> int | None:
         """Return the turn's goroutine, if its ERROR steps told which it is."""
-        for at, goroutine in reversed(self._reports):
-            if any(abs(at - error) <= SKEW for error in self._own_errors):
-                near = {other for when, other in self._reports if abs(when - at) <= SKEW}
+        for at, goroutine, words in reversed(self._reports):
+            if self._came_as_step(at, words):
+                near = {other for when, other, _ in self._reports if abs(when - at) <= SKEW}
                 if len(near) == 1:
                     return goroutine
         return None
@@ -176,11 +178,19 @@ class Suspicions:
         now = self._now()
         others = {
             goroutine
-            for at, goroutine in self._reports
-            if now - at > SKEW and not any(abs(at - error) <= SKEW for error in self._own_errors)
+            for at, goroutine, words in self._reports
+            if now - at > SKEW and not self._came_as_step(at, words)
         }
         return {
             goroutine: failure
             for goroutine, (_, failure) in self._told.items()
             if goroutine is None or goroutine not in others
         }
+
+    def _came_as_step(self, at: float, words: str) -> bool:
+        return any(abs(at - when) <= SKEW and words in text for when, text in self._own_errors)
+
+
+def _core(words: str) -> str:
+    """Return what a report and its ERROR step have in common: a step escapes quotes."""
+    return _QUOTED.split(words, maxsplit=1)[0][:_CORE]

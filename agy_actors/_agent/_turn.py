@@ -154,7 +154,7 @@ class Turn:
                 self._model_errors += 1
             failure = ModelFailure(None, None, shorten(text) or "an unnamed error")
         self._failure = failure
-        self.suspicions.note_error()
+        self.suspicions.note_error(step.error or step.content)
         self._tools_running.pop((step.trajectory_id, step.step_index), None)
         # The harness asks again from the step on that failed: once it says more, what
         # that step said is void. Until then it is all that there is.

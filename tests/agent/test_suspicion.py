@@ -34,7 +34,7 @@ def told(turn: Suspicions, goroutine: int, failure: ModelFailure = BUSY, *, alon
 
 
 def reported(turn: Suspicions, goroutine: int) -> None:
-    turn.hear(Rumour(RumourKind.REPORTED, goroutine, ""), alone=False)
+    turn.hear(Rumour(RumourKind.REPORTED, goroutine, 'Error 503: "busy"'), alone=False)
 
 
 def cancelled(turn: Suspicions, goroutine: int) -> None:
@@ -55,7 +55,7 @@ def cancelled(turn: Suspicions, goroutine: int) -> None:
         ),
         (
             GLOG + "E1124 02:00:04.034479      40 errorreport.go:224] Error 503, Message: busy",
-            Rumour(RumourKind.REPORTED, 40, ""),
+            Rumour(RumourKind.REPORTED, 40, "Error 503, Message: busy"),
         ),
         (
             GLOG + "E1124 02:00:23.555106      92 stream_handler.go:107] error encountered while"
@@ -92,10 +92,20 @@ def test_an_error_step_tells_whose_it_was(turn: Suspicions, clock: Clock) -> Non
     told(turn, 1, QUOTA, alone=False)
     told(turn, 2, BUSY, alone=False)
     reported(turn, 2)
-    turn.note_error()
+    turn.note_error(r'It failed. ("Error 503: \"busy\"")')
 
     assert (turn.certain(), turn.is_open) == (BUSY, False)
     assert turn.likely(clock.now) == BUSY
+
+
+def test_an_error_step_of_other_words_is_no_claim(turn: Suspicions, clock: Clock) -> None:
+    told(turn, 2, alone=False)
+    reported(turn, 2)
+    turn.note_error("unexpected EOF")
+
+    assert turn.certain() is None
+    clock.now += SKEW + 0.1
+    assert turn.likely(clock.now) is None
 
 
 def test_a_report_without_an_error_step_was_anothers(turn: Suspicions, clock: Clock) -> None:
