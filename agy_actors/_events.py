@@ -14,14 +14,13 @@ read it as it is, so there is no lock.
 from __future__ import annotations
 
 import dataclasses
-import time
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
 from loguru import logger
 
-from agy_actors._kernel import AsyncioActor, Lane, MailboxFull, Message
+from agy_actors._kernel import AsyncioActor, Lane, MailboxFull, Message, current_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +58,7 @@ class Event:
     supervisor: str
     """The name of the supervisor nearest to it."""
 
-    at: float = dataclasses.field(default_factory=time.time)
+    at: float = dataclasses.field(default_factory=lambda: current_host().time())
     """When, in seconds since the epoch."""
 
 

@@ -131,7 +131,9 @@ class AgentActor(TurnTakingActor):
 
     async def _open_session(self) -> None:
         try:
-            self._starting = session = Session(
+            # A configuration may bring a session of its own, as the testing kit's does.
+            session_type = getattr(self.spec.config, "session_type", Session)
+            self._starting = session = session_type(
                 self.spec.config,
                 start_timeout=start_timeout(),
                 stop_grace=STOP_GRACE,

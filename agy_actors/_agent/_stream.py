@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 from google.antigravity.types import Text, Thought, ToolCall
 
-from agy_actors._kernel import AskTimeout, ReplyFuture, current_host
+from agy_actors._kernel import AskTimeout, Change, ReplyFuture, current_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -55,7 +55,7 @@ class Tape:
     def __init__(self) -> None:
         self.future: ReplyFuture[ChatReply] = ReplyFuture()
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = Change(self._lock)
         self._past: list[StreamEvent] = []
         """What all readers have read, joined."""
         self._recent: collections.deque[StreamEvent] = collections.deque()
@@ -88,7 +88,7 @@ class Tape:
         """Add a reader, and return what it has to read first."""
         with self._lock:
             self._positions[reader] = self._start
-            self._changed.notify_all()
+            self._changed.announce()
             return list(self._past)
 
     def leave(self, reader: object) -> bool:
@@ -111,7 +111,7 @@ class Tape:
         """Note that somebody waits for the whole reply."""
         with self._lock:
             self._read_through = True
-            self._changed.notify_all()
+            self._changed.announce()
 
     @property
     def wanted(self) -> bool:
@@ -187,7 +187,7 @@ class Tape:
             self._start += self.AHEAD
 
     def _announce(self) -> list[Callable[[], None]]:
-        self._changed.notify_all()
+        self._changed.announce()
         wakers, self._wakers = self._wakers, []
         return wakers
 

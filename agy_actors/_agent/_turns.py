@@ -95,7 +95,7 @@ class TurnTakingActor(AnsweringActor):
         self._waiting: asyncio.Task[None] | None = None
         self._harness_gone = False
         self._turn_error: Exception | None = None
-        self._adopted: set[ReplyFuture[Any] | asyncio.Future[Any]] = set()
+        self._adopted: dict[ReplyFuture[Any] | asyncio.Future[Any], None] = {}
         self._stall = 0.0
         self._stall_timer: asyncio.Timeout | None = None
         self._people_asked = 0
@@ -127,7 +127,7 @@ class TurnTakingActor(AnsweringActor):
 
     def adopt(self, future: ReplyFuture[Any] | asyncio.Future[Any]) -> None:
         """Have the future cancelled when the running turn ends, if it is not done then."""
-        self._adopted.add(future)
+        self._adopted[future] = None
         if self.turn_envelope is None or self._cancelled:
             self._abandon_adopted()
 
@@ -156,7 +156,7 @@ class TurnTakingActor(AnsweringActor):
                 timer.reschedule(self._stall_deadline(turn))
 
     def _abandon_adopted(self) -> None:
-        adopted, self._adopted = self._adopted, set()
+        adopted, self._adopted = self._adopted, {}
         for future in adopted:
             future.cancel()
 

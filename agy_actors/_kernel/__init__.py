@@ -8,23 +8,34 @@ from agy_actors._kernel._callers import Caller, Frame, current_caller
 from agy_actors._kernel._death import Death, DeathReason, watch
 from agy_actors._kernel._errors import AgyActorsError, AskTimeout, DeadlockError, MailboxFull
 from agy_actors._kernel._future import ReplyFuture, as_completed, fail, resolve
-from agy_actors._kernel._host import Host, ThreadHost, current_host, use_host
+from agy_actors._kernel._host import (
+    Gate,
+    Host,
+    ThreadHost,
+    current_host,
+    host_context,
+    use_host,
+)
 from agy_actors._kernel._mailbox import Envelope, Mailbox
 from agy_actors._kernel._message import DEFERRED, Lane, Message, takes_turn
 from agy_actors._kernel._ref import AsyncioActorRef
+from agy_actors._kernel._waiting import Arrivals, Change
 
 __all__ = [
     "DEFERRED",
     "AgyActorsError",
+    "Arrivals",
     "AskTimeout",
     "AsyncioActor",
     "AsyncioActorRef",
     "Caller",
+    "Change",
     "DeadlockError",
     "Death",
     "DeathReason",
     "Envelope",
     "Frame",
+    "Gate",
     "Host",
     "Lane",
     "Mailbox",
@@ -36,6 +47,7 @@ __all__ = [
     "current_caller",
     "current_host",
     "fail",
+    "host_context",
     "resolve",
     "takes_turn",
     "use_host",

@@ -27,7 +27,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Coroutine
-from itertools import count
 from pathlib import Path
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeGuard, cast
@@ -53,16 +52,10 @@ __all__ = ["AsyncioActor"]
 
 _logger = logging.getLogger("pykka")  # The name that users of pykka configure.
 
-_BATCH = 100
-"""Messages taken up before the loop gets to its other work. Arbitrary: long enough to
-spread the cost of a loop cycle, short enough (well below a millisecond) for a stream."""
-
 _FRAMES = 4  # Innermost lines of code shown of a thread; arbitrary.
 
 _FAILURES = (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError)
 """What code of an actor may raise: all but GeneratorExit, which ends the coroutine itself."""
-
-_thread_numbers = count()
 
 
 class AsyncioActor(pykka.Actor):
@@ -97,7 +90,7 @@ class AsyncioActor(pykka.Actor):
 
     @staticmethod
     def _create_actor_inbox() -> Mailbox:
-        return Mailbox()
+        return (current_host().mailbox_type or Mailbox)()
 
     @staticmethod
     def _create_future() -> ReplyFuture[Any]:
@@ -253,14 +246,14 @@ class AsyncioActor(pykka.Actor):
         self._host.run_actor(
             self._live,
             on_exit=self._after_loop,
-            name=f"{type(self).__name__}-{next(_thread_numbers)}",
+            name=f"{type(self).__name__}-{self._host.number(type(self).__name__)}",
             daemon=self.use_daemon_thread,
         )
 
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
-        self._thread_id = threading.get_ident()
+        self._thread_id = self._host.thread_id()
         frame = Frame(self.actor_urn, self.caller_name(), in_turn=False, loop_blocked=False)
         current_caller.set(StaticCaller((frame,), self._thread_id))
         try:
@@ -325,7 +318,7 @@ class AsyncioActor(pykka.Actor):
         take, handle, control = self.actor_inbox.take, self._handle, self.actor_inbox.control
         again = True  # The mailbox sleeps only after it gave nothing: else nobody drains it.
         try:
-            for _ in range(_BATCH):
+            for _ in range(self._host.batch):
                 if self._ended:
                     again = False
                     return

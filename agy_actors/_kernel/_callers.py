@@ -16,12 +16,12 @@ and `contextvars.copy_context`, and not across a bare `threading.Thread`.
 from __future__ import annotations
 
 import contextvars
-import threading
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage] # no public name
 
 from agy_actors._kernel._errors import DeadlockError
+from agy_actors._kernel._host import current_host
 from agy_actors._kernel._message import takes_turn
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def chain_to(
         DeadlockError: the target waits for the asker, so the reply could never come.
     """
     frames = caller.frames()
-    if blocking and frames and threading.get_ident() == caller.thread_id:
+    if blocking and frames and current_host().thread_id() == caller.thread_id:
         frames = (*frames[:-1], frames[-1]._replace(loop_blocked=True))
     stop = isinstance(message, _ActorStop)
     after_turn = target.actor_class.stop_grace is None if stop else takes_turn(message)

@@ -27,10 +27,13 @@ from loguru import logger
 
 from agy_actors._kernel._errors import AskTimeout
 from agy_actors._kernel._host import current_host
+from agy_actors._kernel._waiting import Arrivals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from types import TracebackType
+
+    from agy_actors._kernel._host import Gate
 
     OptExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
@@ -58,7 +61,7 @@ class ReplyFuture(pykka.Future[T]):
     _hook_lock: threading.RLock | None = None
     _state: int = _PENDING
     _result: Any = None
-    _gates: list[threading.Lock] | None = None
+    _gates: list[Gate] | None = None
     _callbacks: list[Callable[[Any], object]] | None = None
 
     about: tuple[object, object] | None = None
@@ -265,8 +268,7 @@ class ReplyFuture(pykka.Future[T]):
     def _wait(self, timeout: float | None) -> bool:
         if timeout is not None and timeout <= 0:
             return self._state != _PENDING
-        gate = threading.Lock()
-        gate.acquire()
+        gate = current_host().new_gate(self)
         with self._lock:
             if self._state != _PENDING:
                 return True
@@ -333,16 +335,16 @@ def as_completed(
     Raises:
         AskTimeout: not all were done in time; those that were have been yielded.
     """
-    pending = set(futures)
-    arrived: queue.SimpleQueue[ReplyFuture[T]] = queue.SimpleQueue()
+    pending = dict.fromkeys(futures)  # A set whose order does not differ from run to run.
+    arrived: Arrivals[ReplyFuture[T]] = Arrivals()
     for future in pending:
         future.add_done_callback(arrived.put)
     return _yield_arrivals(pending, arrived, timeout)
 
 
 def _yield_arrivals(
-    pending: set[ReplyFuture[T]],
-    arrived: queue.SimpleQueue[ReplyFuture[T]],
+    pending: dict[ReplyFuture[T], None],
+    arrived: Arrivals[ReplyFuture[T]],
     timeout: float | None,
 ) -> Iterator[ReplyFuture[T]]:
     total = len(pending)
@@ -352,12 +354,12 @@ def _yield_arrivals(
         while pending:
             left = None if deadline is None else max(0.0, deadline - host.monotonic())
             try:
-                future = arrived.get(timeout=left) if left != 0 else arrived.get_nowait()
+                future = arrived.get(left)
             except queue.Empty:
                 raise AskTimeout(
                     f"{len(pending)} of {total} replies did not come within {timeout} seconds"
                 ) from None
-            pending.discard(future)
+            pending.pop(future, None)
             yield future
     finally:
         for future in pending:

@@ -1,9 +1,10 @@
 """The seam for threads, loops and clocks.
 
-Actors reach the operating system's threads and time through a `Host` and through
-the event loop that it runs them on, and through nothing else: delays and deadlines
-use the loop's own clock. So the same actors run on real threads or, with another
-host, on one deterministic loop with a virtual clock.
+Actors reach the operating system's threads and time, and all else that differs from run
+to run, through a `Host` and through the event loop that it runs them on, and through
+nothing else: delays and deadlines use the loop's own clock, whoever blocks does so on a
+gate. So the same actors run on real threads or, with another host, one step at a time in
+a drawn order and in virtual time (`agy_actors.testing.Simulation`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import contextlib
 import contextvars
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+import uuid
+from itertools import count
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from loguru import logger
 
@@ -23,14 +26,58 @@ from agy_actors._kernel._workers import WORKERS
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-__all__ = ["Host", "ThreadHost", "current_host", "use_host"]
+    from agy_actors._kernel._mailbox import Mailbox
+
+__all__ = ["Gate", "Host", "ThreadHost", "current_host", "host_context", "use_host"]
+
+
+class Gate(Protocol):
+    """What one thread waits at until another lets it pass: a `threading.Lock`, or a model."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Wait until the gate is open, and shut it; return `False` if the time ran out."""
+        ...
+
+    def release(self) -> None:
+        """Open the gate.
+
+        Raises:
+            RuntimeError: it is open.
+        """
+        ...
 
 
 class Host(Protocol):
     """Where actors run, and whose time they live in."""
 
+    batch: ClassVar[int]
+    """Messages taken up before an actor's loop gets to its other work."""
+
+    mailbox_type: type[Mailbox] | None
+    """What mailboxes are made of, if not of `Mailbox` itself."""
+
     def monotonic(self) -> float:
         """Return the seconds of a clock that never goes back."""
+        ...
+
+    def time(self) -> float:
+        """Return the seconds since the epoch."""
+        ...
+
+    def thread_id(self) -> int:
+        """Return what tells the running thread from all others that run."""
+        ...
+
+    def new_gate(self, what: object) -> Gate:
+        """Make a gate that is shut, to wait there for `what`."""
+        ...
+
+    def number(self, kind: str) -> int:
+        """Return the next of the numbers, from 1, that things of a kind are called by."""
+        ...
+
+    def new_id(self) -> str:
+        """Return 32 hexadecimal digits that no other call returns, here or elsewhere."""
         ...
 
     def run_actor(
@@ -54,9 +101,37 @@ class Host(Protocol):
 class ThreadHost:
     """Runs each actor on a thread of its own, with an event loop of its own."""
 
+    batch: ClassVar[int] = 100
+    """Arbitrary: long enough to spread the cost of a loop cycle, short enough (well below
+    a millisecond) for a stream."""
+
+    mailbox_type: type[Mailbox] | None = None
+
     def monotonic(self) -> float:
         """Return `time.monotonic()`."""
         return time.monotonic()
+
+    def time(self) -> float:
+        """Return `time.time()`."""
+        return time.time()
+
+    def thread_id(self) -> int:
+        """Return `threading.get_ident()`."""
+        return threading.get_ident()
+
+    def new_gate(self, what: object) -> Gate:  # noqa: ARG002 (it says nothing to a lock)
+        """Make a lock that is held."""
+        gate = threading.Lock()
+        gate.acquire()
+        return gate
+
+    def number(self, kind: str) -> int:
+        """Return the next number in the whole process."""
+        return next(_numbers.setdefault(kind, count(1)))
+
+    def new_id(self) -> str:
+        """Return a random UUID."""
+        return uuid.uuid4().hex
 
     def run_actor(
         self,
@@ -84,6 +159,7 @@ class ThreadHost:
             raise
 
 
+_numbers: dict[str, count[int]] = {}
 _host: contextvars.ContextVar[Host] = contextvars.ContextVar("agy_actors_host")
 _THREADS = ThreadHost()
 
@@ -101,6 +177,13 @@ def use_host(host: Host) -> Iterator[None]:
         yield
     finally:
         _host.reset(token)
+
+
+def host_context(host: Host) -> contextvars.Context:
+    """Return what a thread of `host` begins with: an empty context but for the host."""
+    context = contextvars.Context()
+    context.run(_host.set, host)
+    return context
 
 
 def _run_to_end(

@@ -44,7 +44,7 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 def is_asleep(loop: asyncio.AbstractEventLoop) -> bool:
     """Tell, on any thread, whether a loop waits for something to do just now."""
-    return isinstance(loop, _LazyLoop) and loop.asleep
+    return getattr(loop, "asleep", False)
 
 
 class _LazySelector(selectors.BaseSelector):

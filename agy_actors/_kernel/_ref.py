@@ -98,12 +98,12 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
         if block and (caller := current_caller.get()) is not None:
             frames = chain_to(self, message, caller)
         future: ReplyFuture[Any] = ReplyFuture()
+        future.about = (message, self)
         try:
             self.actor_inbox.put(Envelope(message, future, frames))
         except pykka.ActorDeadError as error:
             future.fail(error)
         if not block:
-            future.about = (message, self)
             return future
         if timeout is None:
             return future.get()

@@ -123,7 +123,8 @@ class ParentActor(AsyncioActor):
         self._children: dict[str, Child] = {}
         self._reporter = _Reporter(self)
         self._reports: deque[_Ready | _Gone | _Ordered] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        """In the order of their start, which is also that of their cancellation."""
         self._endings: set[asyncio.Task[None]] = set()
         self._all_ended: asyncio.Task[None] | None = None
         self._drain_children = False
@@ -170,8 +171,8 @@ class ParentActor(AsyncioActor):
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something beside, for as long as the supervisor lives."""
         task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
 
     def _add(self, child: Child) -> None:
         """Take a child in, and start it."""

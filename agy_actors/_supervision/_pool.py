@@ -118,7 +118,7 @@ class Pool(Supervisor):
         self._seats: list[_Seat] = []
         self._members_made = 0
         self._replaced = 0
-        self._jobs: set[_Work] = set()
+        self._jobs: dict[_Work, None] = {}
         self._unassigned: deque[_Work] = deque()
         """Turns for whoever is free first, that the mailbox does not hold (any more)."""
 
@@ -257,7 +257,7 @@ class Pool(Supervisor):
             self._broadcast(work)
         else:
             self._check_for_deadlock(work)
-            self._jobs.add(work)
+            self._jobs[work] = None
             self._assign(work)
         self._balance()
         return DEFERRED
@@ -303,7 +303,7 @@ class Pool(Supervisor):
             part: ReplyFuture[Any] = ReplyFuture()
             parts.append(part)
             share = _Work(work.message, part, work.frames, None, work.context)
-            self._jobs.add(share)
+            self._jobs[share] = None
             seat.queue.append(share)
         left = [len(parts)]
 
@@ -360,7 +360,7 @@ class Pool(Supervisor):
         """Give a turn to a member."""
         reply_to = work.reply_to
         if isinstance(reply_to, ReplyFuture) and reply_to.cancelled():
-            self._jobs.discard(work)
+            self._jobs.pop(work, None)
             return
         reply: ReplyFuture[Any] = ReplyFuture()
         member = self._children[seat.name].ref
@@ -398,7 +398,7 @@ class Pool(Supervisor):
             work.moves += 1
             self._assign(work, first=True)
         elif not lost:
-            self._jobs.discard(work)
+            self._jobs.pop(work, None)
         if wait and member.is_alive():
             idle = member.ask(WaitForIdle(), block=False)
             idle.add_done_callback(lambda _: self.report_soon(lambda: self._set_free(seat, member)))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import queue
 from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from agy_actors._agent import AgentRef, Chat, ChatReply, ChatStream, InvalidConfig, make_tool
 from agy_actors._kernel import (
+    Arrivals,
     MailboxFull,
     Message,
     ReplyFuture,
@@ -211,12 +211,12 @@ class PoolRef(OwnerRef):
         return self._as_completed(iter(prompts), _limit(in_flight, self._in_flight))
 
     def _as_completed(self, prompts: Iterator[Any], limit: int) -> Iterator[ReplyFuture[ChatReply]]:
-        done: queue.SimpleQueue[ReplyFuture[ChatReply]] = queue.SimpleQueue()
-        under_way: set[ReplyFuture[ChatReply]] = set()
+        done: Arrivals[ReplyFuture[ChatReply]] = Arrivals()
+        under_way: dict[ReplyFuture[ChatReply], None] = {}
 
         def next_done() -> ReplyFuture[ChatReply]:
-            future = done.get()
-            under_way.discard(future)
+            future = done.get(None)
+            under_way.pop(future, None)
             return future
 
         try:
@@ -224,7 +224,7 @@ class PoolRef(OwnerRef):
                 while len(under_way) >= limit:
                     yield next_done()
                 future = self.ask(_chat(prompt), block=False)
-                under_way.add(future)
+                under_way[future] = None
                 future.add_done_callback(done.put)
             while under_way:
                 yield next_done()

@@ -14,6 +14,7 @@ from google.antigravity.types import SessionContinuationMode
 
 from agy_actors._agent import AgentSpec, InvalidConfig, OutputSchema, RetryPolicy, off_the_loop
 from agy_actors._harness import make_agent
+from agy_actors._kernel import current_host
 from agy_actors._supervision._decisions import Backoff, Restart, Strategy
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _check_seconds(name: str, seconds: object) -> None:
 
 
 def _conversation_id(name: str, *, durable: bool) -> str:
-    return (uuid.uuid5(_NAMESPACE, name) if durable else uuid.uuid4()).hex
+    return uuid.uuid5(_NAMESPACE, name).hex if durable else current_host().new_id()
 
 
 def _secrets(config: Any, shortest: int = _SHORTEST_SECRET) -> set[str]:

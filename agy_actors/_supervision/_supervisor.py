@@ -31,6 +31,7 @@ from agy_actors._agent._settings import STOP_GRACE, conversations_per_process, s
 from agy_actors._dotenv import DOTENV_SWITCH, load_dotenv
 from agy_actors._events import EventHub, Subscription
 from agy_actors._harness import HarnessHost
+from agy_actors._kernel import current_host
 from agy_actors._log import hush_sdk
 from agy_actors._supervision import _exit
 from agy_actors._supervision import _messages as messages
@@ -54,8 +55,6 @@ R = TypeVar("R", AgentRef, OwnerRef, SupervisorRef, PoolRef)
 
 _LAST_EVENTS = 1.0
 """Seconds for subscribers to take in the last events. Arbitrary; one that blocks is left."""
-
-_names = count(1)
 
 
 class Supervisor(ParentActor):
@@ -129,7 +128,7 @@ class Supervisor(ParentActor):
             raise InvalidConfig(
                 f"{error}; mend it, move it away, or set {DOTENV_SWITCH}=0"
             ) from error
-        name = name or f"supervisor-{next(_names)}"
+        name = name or f"supervisor-{current_host().number('supervisor')}"
         backoff = backoff or Backoff()
         host = (
             None
