@@ -110,7 +110,8 @@ class Simulation:
         self._open_clients = 0
         self._ending = False
         self._exits: dict[Strand, Callable[[], None]] = {}
-        self._asks: list[ReplyFuture[Any]] = []
+        self._futures: list[ReplyFuture[Any]] = []
+        """Of all asks and clients."""
 
     @classmethod
     def replay(cls, token: str, **options: Any) -> Self:
@@ -225,6 +226,7 @@ class Simulation:
         client: Client[Any] = Client(name or self._name(function))
         strand = self._scheduler.new_strand(client.name, client)
         strand.is_client = True
+        self._futures.append(client.future)
         self._open_clients += 1
 
         def begin() -> None:
@@ -247,7 +249,7 @@ class Simulation:
         return client
 
     def sleep(self, seconds: float) -> None:
-        """Let virtual time go by, in a client that is a function. (Else: `asyncio.sleep`.)"""
+        """Let virtual time go by, in code that may block; a coroutine uses `asyncio.sleep`."""
         self.new_gate(f"{seconds:g} seconds to go by").acquire(timeout=max(seconds, 1e-9))
 
     def choose(self, *options: T) -> T:
@@ -315,19 +317,22 @@ class Simulation:
         task = strand.create_task(main(), context=self._context.copy())
         task.add_done_callback(lambda task: self._after_main(strand, task))
 
-    def note_put(self, mailbox: SimulatedMailbox, message: object, reply_to: object) -> None:
-        """Note that a message is put into a mailbox just now, and who waits for its reply."""
+    def note_put(self, mailbox: SimulatedMailbox, message: object) -> None:
+        """Note that a message is about to be put into a mailbox."""
         scheduler = self._scheduler
         if scheduler.preempt:
             scheduler.point()
         scheduler.last_progress = scheduler.clock
-        if isinstance(reply_to, ReplyFuture):
-            self._asks.append(reply_to)
-            if reply_to.about is None:
-                reply_to.about = (message, mailbox)
         scheduler.trace.add(
             (scheduler.clock, scheduler.current, "put", mailbox, message, NOT_DRAWN)
         )
+
+    def note_ask(self, mailbox: SimulatedMailbox, message: object, reply_to: object) -> None:
+        """Note that a mailbox took a message, and who waits for its reply."""
+        if isinstance(reply_to, ReplyFuture):
+            self._futures.append(reply_to)
+            if reply_to.about is None:
+                reply_to.about = (message, mailbox)
 
     # Ends.
 
@@ -421,9 +426,12 @@ class Simulation:
             if on_exit is not None:
                 with contextlib.suppress(BaseException):
                     self._context.copy().run(on_exit)
+        if self._scheduler.failure is not None:
+            for future in self._futures:
+                future.cancel()
 
     def _leak(self) -> SimulationLeak | None:
-        open_asks = [future for future in self._asks if not future.done()]
+        open_asks = [future for future in self._futures if not future.done()]
         if not open_asks:
             return None
         asks = "".join(f"\n  {describe(future)}" for future in open_asks)

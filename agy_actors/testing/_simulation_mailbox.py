@@ -28,10 +28,11 @@ class SimulatedMailbox(Mailbox):
 
     def put(self, envelope: AnyEnvelope[Any], /) -> None:
         """See `Mailbox.put`."""
-        self._simulation.note_put(self, envelope.message, envelope.reply_to)
+        self._simulation.note_put(self, envelope.message)
         super().put(envelope)
+        self._simulation.note_ask(self, envelope.message, envelope.reply_to)
 
     def post(self, message: object, /) -> None:
-        """See `Mailbox.post`. The same with an envelope, where its reader sees no difference."""
-        self._simulation.note_put(self, message, None)
+        """See `Mailbox.post`."""
+        self._simulation.note_put(self, message)
         super().post(message)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import sys
 from collections import deque
 from itertools import count
@@ -35,9 +34,14 @@ from agy_actors.testing._simulation_trace import NOT_DRAWN, Trace
 from agy_actors.testing._simulation_waits import waits_of
 
 if TYPE_CHECKING:
+    import contextvars
     from collections.abc import Callable, Sequence
 
 __all__ = ["Gate", "Limits", "Schedule", "Scheduler"]
+
+_TICKS = 100
+"""Jumps of the clock without a message that are no sign of a deadlock yet, however long
+they are. Arbitrary: one long sleep is one jump."""
 
 _DRAIN = AsyncioActor._drain  # noqa: SLF001 (to name the message that a step handles)
 _set_running_loop = asyncio._set_running_loop  # noqa: SLF001 (documented for loops like ours)
@@ -156,6 +160,8 @@ class Scheduler:
         self.failure: BaseException | None = None
         self.over = False
         self.last_progress = 0.0
+        self._progress_seen = 0.0
+        self._jumps = 0
         self._schedule = schedule
         self._limits = limits
         self._stuck = stuck
@@ -347,10 +353,7 @@ class Scheduler:
 
     def _advance(self) -> None:
         when = self._timers.next_time()
-        if when is None or (
-            when - self.last_progress > self._limits.patience
-            and not any(handle.strand.is_client for handle in self._timers)
-        ):
+        if when is None or self._is_stagnant(when):
             self._stuck()
             return
         if when > self._limits.time:
@@ -366,6 +369,17 @@ class Scheduler:
             strand.queue.append(handle)
             if not strand.waiting_in_ring and strand.parked is None:
                 self._append(strand)
+
+    def _is_stagnant(self, when: float) -> bool:
+        """Tell whether timers have ticked for long, and to no avail for any client."""
+        if self.last_progress != self._progress_seen:
+            self._progress_seen, self._jumps = self.last_progress, 0
+        self._jumps += 1
+        return (
+            self._jumps > _TICKS
+            and when - self.last_progress > self._limits.patience
+            and not any(handle.strand.is_client for handle in self._timers)
+        )
 
     # Blocking in the middle of a step.
 

@@ -1,0 +1,409 @@
+"""What agents, supervisors and pools promise, in drawn schedules and with drawn faults."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import pytest
+import tenacity
+from hypothesis import strategies as st
+
+from agy_actors import (
+    AgentDeadError,
+    Backoff,
+    Cancel,
+    Chat,
+    GetStatistics,
+    IsIdle,
+    ModelError,
+    QuotaExceeded,
+    RetryPolicy,
+    Strategy,
+    Supervisor,
+    TurnCancelled,
+    TurnError,
+    TurnInterrupted,
+    TurnStalled,
+    TurnTimeout,
+    watch,
+)
+from agy_actors._kernel import DeathReason
+from agy_actors.testing import (
+    Deviations,
+    PctSchedules,
+    RandomSchedules,
+    SimulatedAgent,
+    Simulation,
+    crash,
+    error,
+    explore,
+    hang,
+    quota,
+    reply,
+    schedules,
+    turns,
+)
+
+if TYPE_CHECKING:
+    from agy_actors import Event, SupervisorRef
+    from agy_actors.testing import SimulatedTurn
+
+SETTINGS = hypothesis.settings(
+    max_examples=60,
+    deadline=None,
+    print_blob=False,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+PLAIN = Backoff(wait=tenacity.wait_fixed(1.0), reset_after=30.0)
+
+
+def supervise(**options: Any) -> SupervisorRef:
+    return Supervisor.start(name="root", **{"backoff": PLAIN, **options})
+
+
+# Single turns.
+
+
+def test_a_turn_streams_in_virtual_time() -> None:
+    def scenario(sim: Simulation) -> None:
+        with supervise() as supervisor:
+            config = SimulatedAgent([reply("one\ntwo\nthree", after=2.0, apart=1.0)])
+            agent = supervisor.create_agent(config, name="poet")
+            pieces = [(piece, sim.now) for piece in agent.stream("go")]
+            assert pieces == [("one\n", 2.0), ("two\n", 3.0), ("three", 4.0)]
+
+    Simulation().run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("turn", "raised", "seconds"),
+    [
+        (error(500, after=3.0), ModelError, 3.0),
+        (quota(30.0, after=1.0), QuotaExceeded, 1.0),
+        (hang(), TurnStalled, 20.0),
+        (reply("x\n" * 100, apart=1.0), TurnTimeout, 50.0),
+        (reply(after=5.0).calling("pay"), TurnInterrupted, 5.0),
+    ],
+    ids=["error", "quota", "hang", "timeout", "tool"],
+)
+def test_what_goes_wrong_has_its_own_error_at_its_own_time(
+    turn: SimulatedTurn, raised: type[TurnError], seconds: float
+) -> None:
+    def scenario(sim: Simulation) -> None:
+        with supervise() as supervisor:
+            crashes = 1 if raised is TurnInterrupted else 0
+            agent = supervisor.create_agent(SimulatedAgent([turn], crashes=crashes), name="poet")
+            with pytest.raises(raised) as failed:
+                agent.ask(Chat("go", timeout=50.0, stall_timeout=20.0))
+            assert sim.now == seconds
+            assert (raised is TurnInterrupted) == bool(failed.value.tool_calls)
+            assert agent.ask(Chat("again")).text == "again"
+
+    # The third choice of a value: not the start, not before the tool call, but after it.
+    class AfterTool:
+        def __init__(self) -> None:
+            self.values = 0
+
+        def choose(self, width: int, ready: Any) -> int:
+            del width
+            self.values += not ready
+            return int(not ready and self.values == 3)
+
+    Simulation(AfterTool()).run(scenario)
+
+
+def test_a_stuck_turn_is_ended_with_its_process_and_the_next_one_is_answered() -> None:
+    def scenario(sim: Simulation) -> None:
+        with supervise() as supervisor:
+            config = SimulatedAgent([hang(stuck=True, text="half")])
+            agent = supervisor.create_agent(config, name="poet")
+            with pytest.raises(TurnStalled) as stalled:
+                agent.ask(Chat("go", stall_timeout=5.0))
+            assert stalled.value.text == "half"
+            assert agent.ask(Chat("next")).text == "next"
+            assert sim.now == 15.0  # And ten seconds of grace.
+            assert agent.ask(GetStatistics()).restarts == 1
+            assert config.running == 1
+
+    Simulation().run(scenario)
+
+
+def test_tools_are_called_and_their_blocking_asks_keep_virtual_time() -> None:
+    def scenario(sim: Simulation) -> None:
+        with supervise() as supervisor:
+            helper = supervisor.create_agent(SimulatedAgent([reply(after=7.0)]), name="helper")
+            asked: list[float] = []
+
+            def consult(question: str) -> str:
+                text = helper.ask(Chat(question)).text
+                asked.append(sim.now)
+                return text
+
+            config = SimulatedAgent(
+                [reply("done").calling("consult", question="why")], tools=[consult]
+            )
+            answer = supervisor.create_agent(config, name="boss").ask(Chat("go"))
+            assert [call.name for call in answer.tool_calls] == ["consult"]
+            assert asked == [7.0]
+
+    explore(scenario, RandomSchedules(0), runs=20)
+
+
+# Many turns, faults and schedules.
+
+
+@SETTINGS
+@hypothesis.given(
+    schedule=schedules(),
+    script=st.lists(turns(), max_size=5),
+    crashes=st.integers(0, 2),
+    asks=st.lists(st.integers(1, 3), min_size=1, max_size=3),
+)
+def test_every_ask_is_answered_by_its_own_turn_whatever_goes_wrong(
+    schedule: Deviations, script: list[SimulatedTurn], crashes: int, asks: list[int]
+) -> None:
+    outcomes: Counter[str] = Counter()
+    config = SimulatedAgent(script, crashes=crashes)
+
+    def scenario(sim: Simulation) -> None:
+        with supervise(max_restarts=50) as supervisor:
+            try:
+                agent = supervisor.create_agent(config, name="poet")
+            except Exception:  # noqa: BLE001 (a crash was drawn at its start)
+                return
+
+            def client(name: int, number: int) -> None:
+                for index in range(number):
+                    prompt = f"{name}/{index}"
+                    try:
+                        # Each answer repeats its prompt: no other's can be taken for it.
+                        assert agent.ask(Chat(prompt)).text == prompt
+                    except TurnError as wrong:
+                        outcomes[type(wrong).__name__] += 1
+                    else:
+                        outcomes["answer"] += 1
+                    assert config.running <= 1
+
+            for running in [sim.client(client, n, number) for n, number in enumerate(asks)]:
+                running.result()
+            assert agent.ask(IsIdle())
+        assert outcomes.total() == sum(asks)
+
+    Simulation(schedule).run(scenario)
+
+    assert config.running == 0
+
+
+@SETTINGS
+@hypothesis.given(
+    schedule=schedules(),
+    crashing=st.lists(st.sampled_from([0.0, 1.0, 20.0]), min_size=1, max_size=8),
+    allowed=st.integers(0, 3),
+)
+def test_no_more_restarts_than_the_intensity_allows_and_then_the_end(
+    schedule: Deviations, crashing: list[float], allowed: int
+) -> None:
+    restarts: list[float] = []
+
+    def scenario(sim: Simulation) -> None:
+        with supervise(max_restarts=allowed, within=10.0) as supervisor:
+            config = SimulatedAgent([crash(after=after) for after in crashing])
+            once = RetryPolicy(attempts=1)
+            agent = supervisor.create_agent(config, name="poet", retry=once)
+            death = watch(agent)
+            told: list[Any] = []
+            death.add_done_callback(lambda future: told.append(future.get().reason))
+            before = 0
+            for _ in crashing:
+                try:
+                    agent.ask(Chat("go"))
+                except TurnInterrupted:
+                    pass
+                except AgentDeadError:
+                    break
+                try:
+                    now = agent.ask(GetStatistics(), timeout=60).restarts
+                except AgentDeadError:
+                    break
+                if now > before:
+                    restarts.append(sim.now)
+                    before = now
+            dead = not agent.is_alive()
+        if dead:
+            assert told == [DeathReason.GIVEN_UP]
+        else:
+            assert told == [DeathReason.STOPPED]
+
+    Simulation(schedule).run(scenario)
+
+    for index, last in enumerate(restarts):
+        recent = [t for t in restarts[: index + 1] if t > last - 10.0]
+        assert len(recent) <= allowed
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+@SETTINGS
+@hypothesis.given(schedule=schedules(), victim=st.integers(0, 2))
+def test_children_are_stopped_in_reverse_and_siblings_survive_as_the_strategy_says(
+    strategy: Strategy, schedule: Deviations, victim: int
+) -> None:
+    stopped: list[str] = []
+    counts: list[int] = []
+
+    def scenario(sim: Simulation) -> None:
+        with supervise(strategy=strategy) as supervisor:
+            agents = []
+            for number in range(3):
+                script = [crash()] if number == victim else []
+                agent = supervisor.create_agent(
+                    SimulatedAgent(script), name=str(number), retry=RetryPolicy(attempts=1)
+                )
+                watch(agent).add_done_callback(lambda _, name=agent.name: stopped.append(name))
+                agents.append(agent)
+            with pytest.raises(TurnInterrupted):
+                agents[victim].ask(Chat("crash"))
+            sim.sleep(100)
+            for agent in agents:
+                assert agent.ask(Chat("well")).text == "well"
+            counts.extend(agent.ask(GetStatistics()).restarts for agent in agents)
+
+    Simulation(schedule).run(scenario)
+
+    expected = {
+        Strategy.ONE_FOR_ONE: [int(n == victim) for n in range(3)],
+        Strategy.ONE_FOR_ALL: [1, 1, 1],
+        Strategy.REST_FOR_ONE: [int(n >= victim) for n in range(3)],
+    }[strategy]
+    assert counts == expected
+    assert stopped == ["2", "1", "0"]
+
+
+@SETTINGS
+@hypothesis.given(
+    schedule=schedules(),
+    size=st.integers(1, 3),
+    script=st.lists(turns(), max_size=6),
+    prompts=st.integers(1, 8),
+)
+def test_a_pool_answers_all_and_is_whole_again_afterwards(
+    schedule: Deviations, size: int, script: list[SimulatedTurn], prompts: int
+) -> None:
+    config = SimulatedAgent(script)
+
+    def scenario(sim: Simulation) -> None:
+        with supervise(max_restarts=50) as supervisor:
+            pool = supervisor.create_pool(config, size, name="pool", max_restarts=50)
+
+            def client(number: int) -> None:
+                try:
+                    assert pool.ask(Chat(str(number))).text == str(number)
+                except (TurnError, AgentDeadError):
+                    pass
+
+            for running in [sim.client(client, number) for number in range(prompts)]:
+                running.result()
+            sim.sleep(120)
+            statistics = pool.statistics()
+            assert (statistics.size, statistics.busy, statistics.waiting) == (size, 0, 0)
+            assert config.running == size
+            assert config.stage.most_running <= size
+
+    Simulation(schedule).run(scenario)
+
+    assert config.running == 0
+
+
+@pytest.mark.parametrize("strategy", [RandomSchedules, PctSchedules])
+def test_a_cancellation_reaches_the_turn_that_runs_and_no_other(strategy: Any) -> None:
+    def scenario(sim: Simulation) -> None:
+        with supervise() as supervisor:
+            agent = supervisor.create_agent(
+                SimulatedAgent(lambda _: reply(after=1.0)), name="poet"
+            )
+            results: list[str] = []
+
+            def asks(prompt: str) -> None:
+                try:
+                    results.append(agent.ask(Chat(prompt)).text)
+                except TurnCancelled:
+                    results.append("cancelled")
+
+            clients = [sim.client(asks, prompt) for prompt in "ab"]
+            cancelled = sim.client(agent.ask, Cancel())
+            for client in clients:
+                client.result()
+            assert results.count("cancelled") <= cancelled.result()
+
+    explore(scenario, strategy(4), runs=60)
+
+
+@pytest.mark.parametrize("strategy", [RandomSchedules, PctSchedules])
+def test_a_quota_wait_of_one_key_holds_no_agent_of_another(strategy: Any) -> None:
+    def scenario(sim: Simulation) -> None:
+        with supervise() as supervisor:
+            again = RetryPolicy(attempts=2, retry=tenacity.retry_if_exception_type(QuotaExceeded))
+            held = supervisor.create_agent(SimulatedAgent([quota(30.0)]), name="held", retry=again)
+            assert held.ask(Chat("x")).text == "x"
+            assert sim.now >= 30.0
+
+    explore(scenario, strategy(4), runs=30)
+
+
+def test_events_of_a_simulation_have_its_time() -> None:
+    events: list[Event] = []
+
+    def scenario(_: Simulation) -> None:
+        with supervise() as supervisor:
+            supervisor.subscribe(events.append)
+            agent = supervisor.create_agent(SimulatedAgent([crash(after=5.0)]), name="poet")
+            agent.ask(Chat("go"))
+
+    Simulation().run(scenario)
+
+    kinds = [type(event).__name__ for event in events]
+    assert kinds.count("AgentCrashed") == 1
+    times = [event.at - events[0].at for event in events]
+    assert times == sorted(times)
+    assert times[-1] == 5.0
+
+
+# Long runs.
+
+
+def test_two_hours_of_crashes_quota_waits_and_backoffs_pass_quickly() -> None:
+    crashes: list[Any] = []
+
+    def scenario(sim: Simulation) -> None:
+        dice = random.Random(1)
+
+        def play(_: Any) -> SimulatedTurn:
+            number = dice.random()
+            if number < 0.6:
+                crashes.append(sim.now)
+                return crash(after=dice.random() * 5)
+            return quota(5.0, after=1.0) if number < 0.7 else reply(after=dice.random() * 5)
+
+        with supervise(max_restarts=100_000, turn_spacing=0.1) as supervisor:
+            agents = [
+                supervisor.create_agent(SimulatedAgent(play), name=str(n)) for n in range(4)
+            ]
+
+            def client(agent: Any) -> None:
+                while sim.now < 7200:
+                    try:
+                        agent.ask(Chat("go"))
+                    except TurnError:
+                        pass
+                    sim.sleep(dice.random() * 5)
+
+            for running in [sim.client(client, agent) for agent in agents]:
+                running.result()
+
+    simulation = Simulation(RandomSchedules(0).next(None), max_steps=5_000_000)
+    simulation.run(scenario)
+
+    assert simulation.now >= 7200
+    assert len(crashes) >= 1000
