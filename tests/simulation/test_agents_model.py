@@ -28,6 +28,7 @@ from agy_actors import (
     TurnInterrupted,
     TurnStalled,
     TurnTimeout,
+    WaitForIdle,
     watch,
 )
 from agy_actors._kernel import DeathReason
@@ -189,6 +190,7 @@ def test_every_ask_is_answered_by_its_own_turn_whatever_goes_wrong(
 
             for running in [sim.client(client, n, number) for n, number in enumerate(asks)]:
                 running.result()
+            agent.ask(WaitForIdle())
             assert agent.ask(IsIdle())
         assert outcomes.total() == sum(asks)
 

@@ -1,0 +1,110 @@
+"""The pytest plugin, in the tests of a user who has installed agy_actors and no more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(autouse=True)
+def outside(pytester: pytest.Pytester) -> Path:
+    # Nothing of this project's own configuration, nor of its conftest.
+    pytester.makeini("[pytest]\naddopts = -p no:cacheprovider -p no:xdist\n")
+    return pytester.path
+
+
+def test_a_users_file_runs_with_the_fixtures(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from agy_actors import Chat
+        from agy_actors.testing import RandomSchedules, SimulatedAgent, say
+
+        def test_a_supervisor(agy_supervisor, scripted_model):
+            agent = agy_supervisor.create_agent(SimulatedAgent(), name="mine")
+            assert agent.ask(Chat("hello")).text == "hello"
+            scripted_model.script(say("x")) if hasattr(scripted_model, "script") else None
+
+        def test_a_simulation(simulation):
+            def scenario(sim):
+                from agy_actors import Supervisor
+                with Supervisor.start() as supervisor:
+                    agent = supervisor.create_agent(SimulatedAgent(), name="mine")
+                    return agent.ask(Chat("hello")).text
+
+            assert simulation.run(scenario) == "hello"
+            assert simulation.explore(scenario, runs=5).runs == 5
+        """
+    )
+
+    pytester.runpytest_subprocess().assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("leak", "complaint"),
+    [
+        ("threading.Thread(target=time.sleep, args=(9,), daemon=True).start()", "still runs"),
+        ("subprocess.Popen(['sleep', '9'])", "process * still runs"),
+        ("kept.append(ReplyFuture())", "was never answered"),
+        ("Lonely.start()", "was not stopped"),
+    ],
+    ids=["thread", "process", "ask", "actor"],
+)
+def test_a_test_that_leaks_fails(pytester: pytest.Pytester, leak: str, complaint: str) -> None:
+    pytester.makepyfile(
+        f"""
+        import subprocess, threading, time
+        from agy_actors import AsyncioActor, ReplyFuture
+        from agy_actors.testing import _pytest_plugin
+
+        _pytest_plugin.PATIENCE = 0.2
+        kept = []
+
+        class Lonely(AsyncioActor):
+            pass
+
+        def test_leaking(nothing_of_agy_actors_left):
+            {leak}
+        """
+    )
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines([f"*{complaint}*"])
+
+
+def test_a_failing_schedule_is_shown_with_its_token(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        def test_a_race(simulation):
+            def scenario(sim):
+                value = [0]
+
+                async def increment():
+                    import asyncio
+                    read = value[0]
+                    await asyncio.sleep(sim.choose(0.0, 1.0))
+                    value[0] = read + 1
+
+                async def both():
+                    first, second = sim.client(increment), sim.client(increment)
+                    await first
+                    await second
+                    assert value[0] == 2
+
+                return both()
+
+            simulation.explore(scenario, runs=50)
+        """
+    )
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*first come, first served*", "*Simulation.replay('*"])
