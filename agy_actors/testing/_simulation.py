@@ -252,11 +252,12 @@ class Simulation:
         """Let virtual time go by, in code that may block; a coroutine uses `asyncio.sleep`."""
         self.new_gate(f"{seconds:g} seconds to go by").acquire(timeout=max(seconds, 1e-9))
 
-    def choose(self, *options: T) -> T:
+    def choose(self, first: T, /, *others: T) -> T:
         """Draw one of some values; the first is the one of the undisturbed schedule."""
         scheduler = self._scheduler
-        if len(options) < 2 or not scheduler.drawing:  # noqa: PLR2004 (nothing to choose)
-            return options[0]
+        if not others or not scheduler.drawing:
+            return first
+        options = (first, *others)
         choice = scheduler.choose(len(options), ())
         self.note("draws", options[choice])
         return options[choice]

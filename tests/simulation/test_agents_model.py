@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -263,7 +264,7 @@ def test_children_are_stopped_in_reverse_and_siblings_survive_as_the_strategy_sa
                 agent = supervisor.create_agent(
                     SimulatedAgent(script), name=str(number), retry=RetryPolicy(attempts=1)
                 )
-                watch(agent).add_done_callback(lambda _, name=agent.name: stopped.append(name))
+                watch(agent).add_done_callback(lambda death: stopped.append(str(death.get().ref)))
                 agents.append(agent)
             with pytest.raises(TurnInterrupted):
                 agents[victim].ask(Chat("crash"))
@@ -280,7 +281,7 @@ def test_children_are_stopped_in_reverse_and_siblings_survive_as_the_strategy_sa
         Strategy.REST_FOR_ONE: [int(n >= victim) for n in range(3)],
     }[strategy]
     assert counts == expected
-    assert stopped == ["2", "1", "0"]
+    assert stopped == ["agent '2'", "agent '1'", "agent '0'"]
 
 
 @SETTINGS
@@ -300,10 +301,8 @@ def test_a_pool_answers_all_and_is_whole_again_afterwards(
             pool = supervisor.create_pool(config, size, name="pool", max_restarts=50)
 
             def client(number: int) -> None:
-                try:
+                with contextlib.suppress(TurnError, AgentDeadError):
                     assert pool.ask(Chat(str(number))).text == str(number)
-                except (TurnError, AgentDeadError):
-                    pass
 
             for running in [sim.client(client, number) for number in range(prompts)]:
                 running.result()
@@ -322,9 +321,7 @@ def test_a_pool_answers_all_and_is_whole_again_afterwards(
 def test_a_cancellation_reaches_the_turn_that_runs_and_no_other(strategy: Any) -> None:
     def scenario(sim: Simulation) -> None:
         with supervise() as supervisor:
-            agent = supervisor.create_agent(
-                SimulatedAgent(lambda _: reply(after=1.0)), name="poet"
-            )
+            agent = supervisor.create_agent(SimulatedAgent(lambda _: reply(after=1.0)), name="poet")
             results: list[str] = []
 
             def asks(prompt: str) -> None:
@@ -343,13 +340,15 @@ def test_a_cancellation_reaches_the_turn_that_runs_and_no_other(strategy: Any) -
 
 
 @pytest.mark.parametrize("strategy", [RandomSchedules, PctSchedules])
-def test_a_quota_wait_of_one_key_holds_no_agent_of_another(strategy: Any) -> None:
+def test_a_refused_turn_is_tried_again_when_the_service_said_so(strategy: Any) -> None:
     def scenario(sim: Simulation) -> None:
         with supervise() as supervisor:
             again = RetryPolicy(attempts=2, retry=tenacity.retry_if_exception_type(QuotaExceeded))
-            held = supervisor.create_agent(SimulatedAgent([quota(30.0)]), name="held", retry=again)
-            assert held.ask(Chat("x")).text == "x"
-            assert sim.now >= 30.0
+            config = SimulatedAgent([quota(30.0)])
+            agent = supervisor.create_agent(config, name="held", retry=again)
+            assert agent.ask(Chat("x")).text == "x"
+            assert [request.at for request in config.requests] == [0.0, sim.now]
+            assert 30.0 <= sim.now < 40.0
 
     explore(scenario, strategy(4), runs=30)
 
@@ -389,17 +388,13 @@ def test_two_hours_of_crashes_quota_waits_and_backoffs_pass_quickly() -> None:
             return quota(5.0, after=1.0) if number < 0.7 else reply(after=dice.random() * 5)
 
         with supervise(max_restarts=100_000, turn_spacing=0.1) as supervisor:
-            agents = [
-                supervisor.create_agent(SimulatedAgent(play), name=str(n)) for n in range(4)
-            ]
+            agents = [supervisor.create_agent(SimulatedAgent(play), name=str(n)) for n in range(4)]
 
             def client(agent: Any) -> None:
                 while sim.now < 7200:
-                    try:
+                    with contextlib.suppress(TurnError):
                         agent.ask(Chat("go"))
-                    except TurnError:
-                        pass
-                    sim.sleep(dice.random() * 5)
+                    sim.sleep(dice.random() * 25)
 
             for running in [sim.client(client, agent) for agent in agents]:
                 running.result()

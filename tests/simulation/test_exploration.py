@@ -93,7 +93,9 @@ def test_a_race_is_found_and_shrunk_to_few_deviations(scenario: Any, strategy: S
     assert deviations_of(raised.value) <= 3
 
 
-@pytest.mark.parametrize("strategy", [RandomSchedules(0), PctSchedules(0)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "strategy", [RandomSchedules(0), PctSchedules(0)], ids=lambda s: type(s).__name__
+)
 def test_what_is_sound_passes_in_every_schedule(strategy: Schedules) -> None:
     result = explore(sound, strategy, runs=200)
 

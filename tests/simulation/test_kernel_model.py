@@ -66,7 +66,9 @@ plans: st.SearchStrategy[list[Plan]] = st.lists(
 
 
 @SETTINGS
-@hypothesis.given(plans=plans, schedule=schedules(), stop_after=st.sampled_from([0.0, 0.5, 1.0, 9.0]))
+@hypothesis.given(
+    plans=plans, schedule=schedules(), stop_after=st.sampled_from([0.0, 0.5, 1.0, 9.0])
+)
 def test_what_was_sent_was_handled_or_is_a_dead_letter_or_was_refused(
     plans: list[Plan], schedule: Deviations, stop_after: float
 ) -> None:

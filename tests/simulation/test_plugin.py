@@ -23,12 +23,12 @@ def test_a_users_file_runs_with_the_fixtures(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         from agy_actors import Chat
-        from agy_actors.testing import RandomSchedules, SimulatedAgent, say
+        from agy_actors.testing import SimulatedAgent
 
         def test_a_supervisor(agy_supervisor, scripted_model):
             agent = agy_supervisor.create_agent(SimulatedAgent(), name="mine")
             assert agent.ask(Chat("hello")).text == "hello"
-            scripted_model.script(say("x")) if hasattr(scripted_model, "script") else None
+            assert scripted_model.base_url.startswith("http://127.0.0.1")
 
         def test_a_simulation(simulation):
             def scenario(sim):
@@ -45,20 +45,11 @@ def test_a_users_file_runs_with_the_fixtures(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess().assert_outcomes(passed=2)
 
 
-@pytest.mark.parametrize(
-    ("leak", "complaint"),
-    [
-        ("threading.Thread(target=time.sleep, args=(9,), daemon=True).start()", "still runs"),
-        ("subprocess.Popen(['sleep', '9'])", "process * still runs"),
-        ("kept.append(ReplyFuture())", "was never answered"),
-        ("Lonely.start()", "was not stopped"),
-    ],
-    ids=["thread", "process", "ask", "actor"],
-)
-def test_a_test_that_leaks_fails(pytester: pytest.Pytester, leak: str, complaint: str) -> None:
+def test_a_test_that_leaks_fails(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
-        f"""
+        """
         import subprocess, threading, time
+        import pytest
         from agy_actors import AsyncioActor, ReplyFuture
         from agy_actors.testing import _pytest_plugin
 
@@ -68,15 +59,29 @@ def test_a_test_that_leaks_fails(pytester: pytest.Pytester, leak: str, complaint
         class Lonely(AsyncioActor):
             pass
 
-        def test_leaking(nothing_of_agy_actors_left):
-            {leak}
+        @pytest.fixture(autouse=True)
+        def watched(nothing_of_agy_actors_left):
+            pass
+
+        def test_thread():
+            threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
+
+        def test_process():
+            kept.append(subprocess.Popen(["sleep", "9"]))
+
+        def test_ask():
+            kept.append(ReplyFuture())
+
+        def test_actor():
+            Lonely.start()
         """
     )
 
     result = pytester.runpytest_subprocess()
 
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines([f"*{complaint}*"])
+    result.assert_outcomes(passed=4, errors=4)
+    for what in ("thread * still runs", "process * still runs", "never answered", "not stopped"):
+        result.stdout.fnmatch_lines([f"*{what}*"])
 
 
 def test_a_failing_schedule_is_shown_with_its_token(pytester: pytest.Pytester) -> None:

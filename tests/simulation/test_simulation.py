@@ -221,7 +221,7 @@ def test_a_client_that_fails_fails_the_simulation_with_its_trace() -> None:
 
 def test_an_endless_loop_ends_the_simulation() -> None:
     async def scenario(_: Simulation) -> None:
-        while True:
+        while True:  # noqa: ASYNC110 (it is the point)
             await asyncio.sleep(0)
 
     with pytest.raises(SimulationLivelock, match="1000 steps"):
