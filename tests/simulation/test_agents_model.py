@@ -48,13 +48,14 @@ from agy_actors.testing import (
     schedules,
     turns,
 )
+from tests.simulation.effort import times
 
 if TYPE_CHECKING:
     from agy_actors import Event, SupervisorRef
     from agy_actors.testing import SimulatedTurn
 
 SETTINGS = hypothesis.settings(
-    max_examples=60,
+    max_examples=times(50),
     deadline=None,
     print_blob=False,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
@@ -336,7 +337,7 @@ def test_a_cancellation_reaches_the_turn_that_runs_and_no_other(strategy: Any) -
                 client.result()
             assert results.count("cancelled") <= cancelled.result()
 
-    explore(scenario, strategy(4), runs=60)
+    explore(scenario, strategy(4), runs=times(60))
 
 
 @pytest.mark.parametrize("strategy", [RandomSchedules, PctSchedules])
@@ -350,7 +351,7 @@ def test_a_refused_turn_is_tried_again_when_the_service_said_so(strategy: Any) -
             assert [request.at for request in config.requests] == [0.0, sim.now]
             assert 30.0 <= sim.now < 40.0
 
-    explore(scenario, strategy(4), runs=30)
+    explore(scenario, strategy(4), runs=times(30))
 
 
 def test_events_of_a_simulation_have_its_time() -> None:

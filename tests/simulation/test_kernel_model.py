@@ -22,8 +22,9 @@ from agy_actors.testing import (
     schedules,
 )
 from tests.simulation.actors import Relay, Work, Worker
+from tests.simulation.effort import times
 
-SETTINGS = hypothesis.settings(max_examples=150, deadline=None, print_blob=False)
+SETTINGS = hypothesis.settings(max_examples=times(150), deadline=None, print_blob=False)
 
 
 class Counting(AsyncioActor):
@@ -205,7 +206,7 @@ def test_an_ask_that_races_with_a_stop_is_always_answered(strategy: Any, preempt
             client.result()
         assert len(outcomes) == 2
 
-    explore(scenario, strategy(5), runs=150 if not preempt else 60, preempt=preempt)
+    explore(scenario, strategy(5), runs=times(60 if preempt else 150), preempt=preempt)
 
 
 @SETTINGS
