@@ -25,9 +25,12 @@ def test_what_does_not_arrive_in_time_is_given_up(timeout: float) -> None:
 
 def test_no_arrival_is_missed_by_a_reader_that_waits_again_and_again() -> None:
     arrivals: Arrivals[int] = Arrivals()
-    senders = [
-        threading.Thread(target=lambda: [arrivals.put(n) for n in range(2000)]) for _ in range(3)
-    ]
+
+    def send() -> None:
+        for number in range(2000):
+            arrivals.put(number)
+
+    senders = [threading.Thread(target=send) for _ in range(3)]
     for sender in senders:
         sender.start()
 
