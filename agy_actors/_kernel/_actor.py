@@ -315,7 +315,8 @@ class AsyncioActor(pykka.Actor):
     # Taking up messages.
 
     def _drain(self) -> None:
-        take, handle, control = self.actor_inbox.take, self._handle, self.actor_inbox.control
+        take, control = self.actor_inbox.take, self.actor_inbox.control
+        handle, handle_bare = self._handle, self._handle_bare
         again = True  # The mailbox sleeps only after it gave nothing: else nobody drains it.
         try:
             for _ in range(self._host.batch):
@@ -329,12 +330,13 @@ class AsyncioActor(pykka.Actor):
                     if item is None:
                         again = False
                         return
-                if type(item) is Envelope or isinstance(item, PykkaEnvelope):
+                kind = type(item)
+                if kind is Envelope or kind is PykkaEnvelope:
                     self._handling = item
                     handle(item)
                 else:
                     self._handling = None
-                    self._handle_bare(item)
+                    handle_bare(item)
         finally:
             self._handling = None
             if again:
@@ -373,7 +375,7 @@ class AsyncioActor(pykka.Actor):
         except BaseException as error:  # noqa: BLE001 (it is the actor's failure, and nobody else's)
             self._answer_error(Envelope(message), error)
             return
-        if hasattr(response, "__await__") and _is_coroutine(response):
+        if response is not None and hasattr(response, "__await__") and _is_coroutine(response):
             self._run(Envelope(message), response, None)
 
     def _handle_in_context(

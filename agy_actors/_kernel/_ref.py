@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pykka
@@ -12,13 +13,12 @@ from agy_actors._kernel._callers import chain_to, current_caller
 from agy_actors._kernel._errors import AskTimeout
 from agy_actors._kernel._future import ReplyFuture
 from agy_actors._kernel._mailbox import Envelope
-from agy_actors._kernel._message import takes_turn
+from agy_actors._kernel._message import TURN, Message
 
 if TYPE_CHECKING:
     from agy_actors._kernel._callers import Frame
     from agy_actors._kernel._death import Lifeline
     from agy_actors._kernel._mailbox import Mailbox
-    from agy_actors._kernel._message import Message
 
 __all__ = ["AsyncioActorRef"]
 
@@ -27,6 +27,14 @@ R = TypeVar("R")
 _NEED_ENVELOPES = (tuple, PykkaEnvelope, type(None))
 """What is not put into a mailbox bare: pykka's own messages are tuples; an envelope would
 be taken for the one around a message, and `None` for the lack of one."""
+
+
+@functools.lru_cache(maxsize=1024)
+def _goes_bare(kind: type) -> bool:
+    """Tell whether messages of a type that nobody waits for are put into a mailbox bare."""
+    # Remembered, since it is asked for each `tell`, and takes as long as the rest of it.
+    takes_turns = issubclass(kind, Message) and kind.lane is TURN
+    return not (takes_turns or issubclass(kind, _NEED_ENVELOPES))
 
 
 class AsyncioActorRef(pykka.ActorRef[Any]):
@@ -49,10 +57,10 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
             pykka.ActorDeadError: the actor has ended.
             MailboxFull: the message takes the turn lane, which is at its capacity.
         """
-        if isinstance(message, _NEED_ENVELOPES) or takes_turn(message):
-            self.actor_inbox.put(Envelope(message))
-        else:
+        if _goes_bare(type(message)):
             self.actor_inbox.post(message)
+        else:
+            self.actor_inbox.put(Envelope(message))
 
     # pykka's overloads, told apart by the type of the reply.
     @overload  # type: ignore[override]
