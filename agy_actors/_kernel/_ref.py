@@ -16,6 +16,8 @@ from agy_actors._kernel._mailbox import Envelope
 from agy_actors._kernel._message import TURN, Message
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from agy_actors._kernel._callers import Frame
     from agy_actors._kernel._death import Lifeline
     from agy_actors._kernel._mailbox import Mailbox
@@ -30,9 +32,10 @@ be taken for the one around a message, and `None` for the lack of one."""
 
 
 @functools.lru_cache(maxsize=1024)
-def _goes_bare(kind: type) -> bool:
+def _goes_bare(kind: Hashable) -> bool:
     """Tell whether messages of a type that nobody waits for are put into a mailbox bare."""
     # Remembered, since it is asked for each `tell`, and takes as long as the rest of it.
+    assert isinstance(kind, type)
     takes_turns = issubclass(kind, Message) and kind.lane is TURN
     return not (takes_turns or issubclass(kind, _NEED_ENVELOPES))
 
