@@ -27,7 +27,7 @@ class Tenant(Protocol):
     group: str
     """What it belongs to."""
 
-    def hear(self, line: str, others: tuple[str, ...]) -> None:
+    def hear(self, line: str, others: tuple[str, ...], /) -> None:
         """Hear a line of the process's standard error, which may be about any tenant.
 
         Args:
@@ -35,7 +35,7 @@ class Tenant(Protocol):
             others: the groups of all other tenants.
         """
 
-    def lose(self) -> None:
+    def lose(self, /) -> None:
         """Learn that the process is gone."""
 
 

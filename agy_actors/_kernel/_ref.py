@@ -60,7 +60,7 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
             pykka.ActorDeadError: the actor has ended.
             MailboxFull: the message takes the turn lane, which is at its capacity.
         """
-        if _goes_bare(type(message)):
+        if _goes_bare(type(message)):  # type: ignore[arg-type] # mypy: a type is no Hashable
             self.actor_inbox.post(message)
         else:
             self.actor_inbox.put(Envelope(message))
