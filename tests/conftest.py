@@ -7,6 +7,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import psutil
 import pykka
 import pytest
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 PATIENCE = 5.0
 """Seconds that threads and processes get to end after their test. Arbitrary; only a
 test that fails ever waits for so long."""
+
+# What else the machine does must fail no example.
+hypothesis.settings.register_profile("agy_actors", deadline=None)
+hypothesis.settings.load_profile("agy_actors")
 
 _MAY_STAY = ("pytest_timeout", "pytest-timeout", "pydevd", "tqdm_monitor")
 _THIS_PROCESS = psutil.Process()

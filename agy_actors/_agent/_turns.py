@@ -563,6 +563,7 @@ class TurnTakingActor(AnsweringActor):
             told.certain() if cancelled_at is None else told.likely(cancelled_at)
         )
         if failure is not None:
+            self._note_refusal(failure)
             return self._model_error(turn, failure)
         kind = TurnStalled if stalled else TurnTimeout
         what = "was silent for" if stalled else "did not end within"

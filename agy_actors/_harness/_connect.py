@@ -16,7 +16,7 @@ import websockets
 if TYPE_CHECKING:
     from agy_actors._harness._boot import Address
 
-__all__ = ["answers", "connect", "has_parted", "sever"]
+__all__ = ["answers", "connect", "drop", "has_parted", "sever"]
 
 _HOSTS = ("127.0.0.1", "localhost")
 _ATTEMPTS = 5  # As the SDK.
@@ -65,6 +65,12 @@ def sever(ws: Any) -> None:
     if socket is not None:
         with contextlib.suppress(OSError, ValueError):  # It is closed already.
             socket.shutdown(2)  # Both ways; the loop finds its end, if it turns.
+
+
+def drop(ws: Any) -> None:
+    """Leave nothing of a connection behind that nobody closed. On its loop."""
+    if ws is not None and not ws.transport.is_closing():
+        ws.transport.abort()
 
 
 def has_parted(ws: Any) -> bool:

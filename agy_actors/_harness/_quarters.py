@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pykka
 
 from agy_actors._harness._boot import Booting, in_daemon_thread, kind_of
-from agy_actors._harness._connect import connect, has_parted, sever
+from agy_actors._harness._connect import connect, drop, has_parted, sever
 from agy_actors._harness._host import Lease, Leave, Opened
 from agy_actors._harness._process import HarnessProcess, signal_group
 from agy_actors._harness._shared import LAST_WORDS, Seat, SharedProcess
@@ -88,6 +88,7 @@ class OwnQuarters(Quarters):
         self._tail: deque[str] = deque(maxlen=LAST_WORDS)
         self._booting: Booting | None = None
         self._process: HarnessProcess | None = None
+        self._ws: Any = None
 
     @property
     def pid(self) -> int | None:
@@ -104,7 +105,8 @@ class OwnQuarters(Quarters):
         self._process = HarnessProcess(
             booting.popen, grace=self._grace, on_line=self._hear, on_death=self._on_death
         )
-        return self._process, await connect(address)
+        self._ws = await connect(address)
+        return self._process, self._ws
 
     def settle(self) -> None:
         """Nobody waits for that."""
@@ -121,6 +123,8 @@ class OwnQuarters(Quarters):
                 self._booting.popen.wait(_REAP)
 
     def leave(self) -> None:
+        drop(self._ws)
+        self._ws = None
         if self._process is not None:
             self._process.dispose()
             self._process = None
@@ -204,6 +208,7 @@ class SharedQuarters(Quarters):
 
     def leave(self) -> None:
         peacefully = self._ws is not None and has_parted(self._ws)
+        drop(self._ws)
         self._process = self._ws = None
         self._tell(Leave(self, peacefully=peacefully))
 

@@ -131,8 +131,8 @@ def test_an_answer_is_one_sentence_however_much_is_asked_for(running: LocalModel
 @pytest.mark.timeout(300)  # A thousand tokens to read: seconds alone, more beside other work.
 @pytest.mark.parametrize(
     "before",
-    ["", "The ship sailed over the sea. " * 9, "The ship sailed over the sea. " * 60, "🌧漢字" * 50],
-    ids=["of short prompts", "of longer prompts", "of prompts too long to keep", "of many bytes"],
+    ["", "The ship sailed over the sea. " * 60, "🌧漢字" * 50],
+    ids=["of short prompts", "of prompts too long to keep", "of many bytes"],
 )
 @pytest.mark.small_model
 @needs_small_model

@@ -307,5 +307,5 @@ class Machine(RuleBasedStateMachine):
         assert not self.waiting or can_come, "they wait, and nothing will happen"
 
 
-Machine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 test_whatever_happens = Machine.TestCase

@@ -41,7 +41,7 @@ print(simulation.token)
 print(simulation.trace)
 """
 
-_PROCESSES = int(os.environ.get("AGY_ACTORS_TEST_REPLAYS", "4"))
+_PROCESSES = int(os.environ.get("AGY_ACTORS_TEST_REPLAYS", "3"))
 """How many processes replay the token. The default is for every day; 100 was tried too."""
 
 

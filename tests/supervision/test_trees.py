@@ -85,6 +85,7 @@ def test_a_sibling_crashes(model: ScriptedModel, strategy: Strategy, expected: l
             assert {"echo: before", "echo: after"} <= set(asked)
 
 
+@pytest.mark.own_processes
 @pytest.mark.parametrize("strategy", GROUPS)
 def test_siblings_come_back_in_the_order_of_their_start(
     model: ScriptedModel, strategy: Strategy
