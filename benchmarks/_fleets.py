@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import contextlib
 import tempfile
 import time
 from typing import TYPE_CHECKING, Any, Self
 
 from google.antigravity import Agent
+from google.antigravity.types import AntigravityCancelledError
 
-from agy_actors import Chat, CreateAgent, IsIdle, ShutdownAgent, Supervisor
+from agy_actors import Cancel, Chat, CreateAgent, IsIdle, ShutdownAgent, Supervisor, TurnCancelled
 from benchmarks._results import OURS
 from benchmarks.reference import Bridge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from google.antigravity import AgentConfig
-
     from agy_actors import AgentRef
     from benchmarks._model import Model
 
-__all__ = ["FLEETS", "ONE_EACH", "RAW", "REFERENCE", "SIXTY_FOUR", "Fleet", "Ours", "Raw", "Reference", "ThreadFleet"]
+__all__ = ["THREAD_FLEETS", "FLEETS", "TURN", "ONE_EACH", "RAW", "REFERENCE", "SIXTY_FOUR", "Fleet", "Ours", "Raw", "Reference", "ThreadFleet"]
 
 RAW = "raw SDK"
 REFERENCE = "reference"
@@ -75,6 +75,14 @@ class ThreadFleet(Fleet):
         """Whether an agent has no turn."""
 
     @abc.abstractmethod
+    def ask_cancelled(self, number: int, prompt: str) -> None:
+        """Have a turn that somebody is going to cancel."""
+
+    @abc.abstractmethod
+    def cancel(self, number: int) -> None:
+        """Cancel the turn of an agent."""
+
+    @abc.abstractmethod
     def stop_one(self, number: int) -> None:
         """End one agent."""
 
@@ -106,6 +114,15 @@ class Ours(ThreadFleet):
     def is_idle(self, number: int) -> bool:
         """Whether an agent has no turn."""
         return self.refs[number].ask(IsIdle())
+
+    def ask_cancelled(self, number: int, prompt: str) -> None:
+        """Have a turn that somebody is going to cancel."""
+        with contextlib.suppress(TurnCancelled):
+            self.ask(number, prompt)
+
+    def cancel(self, number: int) -> None:
+        """Cancel the turn of an agent."""
+        self.refs[number].ask(Cancel())
 
     def stop_one(self, number: int) -> None:
         """End one agent."""
@@ -142,6 +159,15 @@ class Reference(ThreadFleet):
     def is_idle(self, number: int) -> bool:
         """Whether an agent has no turn."""
         return self._bridge.is_idle(self._ids[number])
+
+    def ask_cancelled(self, number: int, prompt: str) -> None:
+        """Have a turn that somebody is going to cancel."""
+        with contextlib.suppress(AntigravityCancelledError):
+            self.ask(number, prompt)
+
+    def cancel(self, number: int) -> None:
+        """Cancel the turn of an agent."""
+        self._bridge.cancel(self._ids[number])
 
     def stop_one(self, number: int) -> None:
         """End one agent."""
@@ -215,11 +241,13 @@ async def _end(agent: Agent) -> None:
     await agent.__aexit__(None, None, None)  # type: ignore[no-untyped-call]
 
 
-FLEETS: dict[str, Callable[[], Fleet]] = {
+THREAD_FLEETS: dict[str, Callable[[], ThreadFleet]] = {
     OURS: Ours,
     SIXTY_FOUR: lambda: Ours(per_process=64),
     ONE_EACH: lambda: Ours(per_process=1),
-    RAW: Raw,
     REFERENCE: Reference,
 }
+"""How to make the peers that threads can use, by name."""
+
+FLEETS: dict[str, Callable[[], Fleet]] = {**THREAD_FLEETS, RAW: Raw}
 """How to make each peer, by name."""

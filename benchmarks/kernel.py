@@ -1,165 +1,197 @@
-"""The kernel against `pykka.ThreadingActor`: `python -m benchmarks.kernel`.
+"""Actors that do next to nothing: `python -m benchmarks.kernel [--quick]`.
 
-Both are measured in turns, in one process, for several rounds. A round gives one ratio
-(ours to pykka's, lower is better), so that what else the machine does weighs on both;
-the table shows the medians over the rounds.
+Asks, tells, fan-out, spawn and stop of our actors, against pykka's, against a thread with a
+`queue.Queue`, against the bare hand-off between two threads, and against xoscar and Thespian
+where these are installed. Values are seconds for one operation.
 """
 
 from __future__ import annotations
 
-import gc
-import importlib.metadata
+import dataclasses
+import functools
+import importlib.util
 import statistics
-import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Protocol
 
-import pykka
-
-from agy_actors._kernel import AsyncioActor
+from benchmarks import _thespian, _xoscar
+from benchmarks._areas import run_alone
+from benchmarks._rounds import alternate
+from benchmarks._runtimes import ASK_ONLY, BLOCKING
+from benchmarks._sizes import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-__all__ = ["Row", "run"]
+    from benchmarks._results import Results
+    from benchmarks._runtimes import Worker
 
-ROUNDS = 9
-ASKS = 2000
-PIPELINED = 5000
-TELLS = 20_000
+__all__ = ["AREA", "SENDERS", "run", "time_asks", "time_pipelined", "time_spawns", "time_tells"]
+
+AREA = "Actors"
 SENDERS = 8
-SPAWNS = 50
 
 
-class Row(NamedTuple):
-    """One measure of both, in microseconds for each operation."""
-
-    what: str
-    ours: float
-    pykkas: float
-    ratio: float
-    """The median of the rounds' ratios."""
-
-
-class _Echo:
-    """What both actors do: next to nothing, so that what is measured is the way there."""
-
-    def on_receive(self, message: Any) -> Any:
-        return message
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    rounds: int = 9
+    asks: int = 2000
+    pipelined: int = 5000
+    tells: int = 20_000
+    actors: int = 100
+    spawns: int = 50
+    slow: int = 200
+    """Operations of a peer whose actors are processes."""
 
 
-class _Ours(_Echo, AsyncioActor):
-    pass
+_PLANS = {
+    Size.FULL: _Plan(),
+    Size.QUICK: _Plan(rounds=3, asks=1000, pipelined=2000, tells=8000, spawns=20, slow=50),
+    Size.TINY: _Plan(1, asks=100, pipelined=100, tells=800, actors=10, spawns=5, slow=5),
+}
+
+_Measure = dict[str, float]
+_Peers = dict[str, "Callable[[], Mapping[str, float]]"]
 
 
-class _Pykkas(_Echo, pykka.ThreadingActor):
-    pass
+class _Foreign(Protocol):
+    """A module that measures a runtime which needs no thread, or more than threads."""
+
+    NAME: str
+    PACKAGE: str
+    NOTE: str
 
 
-_Actor = type[_Ours] | type[_Pykkas]
+def run(size: Size, results: Results) -> None:
+    """Measure, one kind of operation after another, all peers in each round."""
+    plan = _PLANS[size]
+    for measure, also in (
+        (functools.partial(_ask, count=plan.asks), ASK_ONLY),
+        (functools.partial(_pipeline, count=plan.pipelined), {}),
+        (functools.partial(_tell, count=plan.tells), {}),
+        (functools.partial(_fan_out, count=plan.actors), {}),
+        (functools.partial(_spawn_and_stop, count=plan.spawns), ASK_ONLY),
+    ):
+        peers: _Peers = {
+            name: functools.partial(measure, start) for name, start in (BLOCKING | also).items()
+        }
+        for peer in peers.values():
+            peer()  # A warm-up.
+        results.add(AREA, alternate(peers, plan.rounds))
+    _measure_foreign(plan, results)
 
 
-def run(rounds: int = ROUNDS) -> list[Row]:
-    """Measure, and return one row for each measure."""
-    return [row for measure in _MEASURES for row in _compare(measure, rounds)]
-
-
-def _compare(measure: Callable[[_Actor], dict[str, float]], rounds: int) -> list[Row]:
-    for actor_class in (_Ours, _Pykkas):
-        measure(actor_class)  # A warm-up.
-    ours: list[dict[str, float]] = []
-    pykkas: list[dict[str, float]] = []
-    for number in range(rounds):
-        order = ((_Ours, ours), (_Pykkas, pykkas))
-        for actor_class, results in order if number % 2 else reversed(order):
-            gc.collect()
-            results.append(measure(actor_class))
-    return [
-        Row(
-            what,
-            statistics.median(result[what] for result in ours),
-            statistics.median(result[what] for result in pykkas),
-            statistics.median(a[what] / b[what] for a, b in zip(ours, pykkas, strict=True)),
+def _measure_foreign(plan: _Plan, results: Results) -> None:
+    # In rounds of their own, after the others: each starts something (a pool, processes) that
+    # it is too slow to start for each measure, and that must not run beside the others.
+    peers: _Peers = {}
+    if _is_here(_xoscar, results):
+        peers[_xoscar.NAME] = functools.partial(
+            _xoscar.measure, plan.asks, plan.actors, plan.spawns
         )
-        for what in ours[0]
-    ]
+    if _is_here(_thespian, results):
+        peers[_thespian.NAME] = functools.partial(_thespian.measure, plan.slow, plan.spawns // 5)
+    results.add(AREA, alternate(peers, plan.rounds) if peers else {})
 
 
-def _blocking_ask(actor_class: _Actor) -> dict[str, float]:
-    ref = actor_class.start()
+def _is_here(module: _Foreign, results: Results) -> bool:
+    if importlib.util.find_spec(module.PACKAGE) is None:
+        results.note(f"skipped: {module.NAME} is not installed")
+        return False
+    results.note(module.NOTE)
+    return True
+
+
+def _ask(start: Callable[[], Worker], count: int) -> _Measure:
+    quantiles = statistics.quantiles(time_asks(start, count), n=100)
+    return {"ask, p50": quantiles[49], "ask, p99": quantiles[98]}
+
+
+def time_asks(start: Callable[[], Worker], count: int) -> list[float]:
+    """Return the seconds of each of so many asks, one after another."""
+    worker = start()
     times = []
-    for number in range(ASKS):
-        start = time.perf_counter()
-        ref.ask(number)
-        times.append(time.perf_counter() - start)
-    ref.stop()
-    quantiles = statistics.quantiles(times, n=100)
-    return {"ask, p50": quantiles[49] * 1e6, "ask, p99": quantiles[98] * 1e6}
+    for number in range(count):
+        started = time.perf_counter()
+        worker.ask(number)
+        times.append(time.perf_counter() - started)
+    worker.stop()
+    return times
 
 
-def _pipelined_ask(actor_class: _Actor) -> dict[str, float]:
-    ref = actor_class.start()
-    start = time.perf_counter()
-    futures = [ref.ask(number, block=False) for number in range(PIPELINED)]
-    for future in futures:
-        future.get()
-    seconds = time.perf_counter() - start
-    ref.stop()
-    return {"ask, pipelined": seconds / PIPELINED * 1e6}
+def _pipeline(start: Callable[[], Worker], count: int) -> _Measure:
+    return {"ask, pipelined": time_pipelined(start, count) / count}
 
 
-def _tell(actor_class: _Actor) -> dict[str, float]:
-    return {"tell, 1 thread": _tell_from(actor_class, 1)}
+def time_pipelined(start: Callable[[], Worker], count: int) -> float:
+    """Return the seconds of so many asks, all sent before the first answer is waited for."""
+    worker = start()
+    started = time.perf_counter()
+    replies = [worker.ask(number, block=False) for number in range(count)]
+    for reply in replies:
+        reply.get()
+    seconds = time.perf_counter() - started
+    worker.stop()
+    return seconds
 
 
-def _tell_from_many(actor_class: _Actor) -> dict[str, float]:
-    return {f"tell, {SENDERS} threads": _tell_from(actor_class, SENDERS)}
+def _tell(start: Callable[[], Worker], count: int) -> _Measure:
+    return {
+        f"tell, {senders} thread{'s' * (senders > 1)}": time_tells(start, count, senders) / count
+        for senders in (1, SENDERS)
+    }
 
 
-def _tell_from(actor_class: _Actor, senders: int) -> float:
-    ref = actor_class.start()
-    each = TELLS // senders
-    all_sent = threading.Barrier(senders + 1)
+def time_tells(start: Callable[[], Worker], count: int, senders: int) -> float:
+    """Return the seconds in which threads send so many messages, and all are handled."""
+    worker = start()
+    together = threading.Barrier(senders + 1)
 
     def send() -> None:
-        all_sent.wait()
-        for number in range(each):
-            ref.tell(number)
-        all_sent.wait()
+        together.wait()
+        for number in range(count // senders):
+            worker.tell(number)
+        together.wait()
 
     threads = [threading.Thread(target=send) for _ in range(senders)]
     for thread in threads:
         thread.start()
-    all_sent.wait()
-    start = time.perf_counter()
-    all_sent.wait()
-    ref.ask("last")  # The time is that of sending and of handling all.
-    seconds = time.perf_counter() - start
+    together.wait()
+    started = time.perf_counter()
+    together.wait()
+    worker.ask("last")  # Its answer comes when all are handled.
+    seconds = time.perf_counter() - started
     for thread in threads:
         thread.join()
-    ref.stop()
-    return seconds / (each * senders) * 1e6
+    worker.stop()
+    return seconds
 
 
-def _spawn_and_stop(actor_class: _Actor) -> dict[str, float]:
-    start = time.perf_counter()
-    for _ in range(SPAWNS):
-        actor_class.start().stop()
-    return {"spawn and stop": (time.perf_counter() - start) / SPAWNS * 1e6}
+def _fan_out(start: Callable[[], Worker], count: int) -> _Measure:
+    workers = [start() for _ in range(count)]
+    rounds = 10
+    started = time.perf_counter()
+    for number in range(rounds):
+        for reply in [worker.ask(number, block=False) for worker in workers]:
+            reply.get()
+    seconds = time.perf_counter() - started
+    for worker in workers:
+        worker.stop()
+    return {f"ask {count} actors at once": seconds / rounds}
 
 
-_MEASURES = (_blocking_ask, _pipelined_ask, _tell, _tell_from_many, _spawn_and_stop)
+def _spawn_and_stop(start: Callable[[], Worker], count: int) -> _Measure:
+    return {"spawn and stop": time_spawns(start, count) / count}
 
 
-def main() -> None:
-    """Print the table."""
-    pykkas_version = importlib.metadata.version("pykka")
-    print(f"Python {sys.version.split()[0]}, pykka {pykkas_version}, {ROUNDS} rounds")
-    print(f"{'microseconds each':<18}{'ours':>10}{'pykka':>10}{'ratio':>8}")
-    for row in run():
-        print(f"{row.what:<18}{row.ours:>10.1f}{row.pykkas:>10.1f}{row.ratio:>8.2f}")
+def time_spawns(start: Callable[[], Worker], count: int) -> float:
+    """Return the seconds of starting and stopping so many, one after another."""
+    started = time.perf_counter()
+    for _ in range(count):
+        start().stop()
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":
-    main()
+    run_alone(run)

@@ -1,107 +1,72 @@
-"""A turn through an actor against the same turn on the raw SDK, alternating in one run.
+"""A turn through an actor against the same turn on the raw SDK: `python -m benchmarks.turn`.
 
-    python -m benchmarks.turn [--rounds N] [--turns N]
-
-Both use one `localharness` each and the same loopback model, whose answer comes at once,
-so that what is measured is what the actor adds.
+The loopback model answers at once, so what is measured is what each peer adds. The raw SDK
+is timed on its own loop, with no thread to cross; the others in the asking thread, both
+crossings included.
 """
 
 from __future__ import annotations
 
-import asyncio
+import collections
+import contextlib
+import dataclasses
 import statistics
-import tempfile
-import threading
-import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-import typer
-from google.antigravity import Agent
-
-from agy_actors import Chat, Supervisor
-from agy_actors.testing import ScriptedModel
+from benchmarks._areas import run_alone
+from benchmarks._fleets import FLEETS, ONE_EACH, RAW, REFERENCE
+from benchmarks._model import serve
+from benchmarks._results import OURS
+from benchmarks._rounds import in_turn
+from benchmarks._sizes import Size
 
 if TYPE_CHECKING:
-    from google.antigravity import AgentConfig
+    from benchmarks._fleets import Fleet
+    from benchmarks._model import Model
+    from benchmarks._results import Results
+    from benchmarks._rounds import Values
 
-__all__ = ["run"]
+__all__ = ["AREA", "run"]
 
-
-class RawAgent:
-    """The raw SDK, used from a thread: an agent on a loop thread, asked by futures."""
-
-    def __init__(self, config: AgentConfig) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="raw-sdk")
-        self._thread.start()
-        self._agent = Agent(config)
-        self._run(self._agent.__aenter__())
-
-    def turn(self, prompt: str) -> tuple[str, float]:
-        """Have a turn, and return its text and the seconds it took on the SDK's own loop."""
-        answer: tuple[str, float] = self._run(self._turn(prompt))
-        return answer
-
-    async def _turn(self, prompt: str) -> tuple[str, float]:
-        started = time.perf_counter()
-        response = await self._agent.chat(prompt)
-        text = await response.text()
-        return text, time.perf_counter() - started
-
-    def close(self) -> None:
-        """End the agent and its loop."""
-        self._run(self._agent.__aexit__(None, None, None))  # type: ignore[no-untyped-call]
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+AREA = "One turn"
+_PEERS = (OURS, ONE_EACH, RAW, REFERENCE)
 
 
-def run(rounds: int = 15, turns: int = 10) -> list[tuple[str, float, float, float]]:
-    """Measure, and return (what, the raw SDK's seconds, ours, ratio of medians).
-
-    The raw SDK is timed on its own loop, with no thread to cross; ours is timed in the
-    asking thread, both crossings included.
-    """
-    raw_times: list[float] = []
-    our_times: list[float] = []
-    with (
-        ScriptedModel() as model,
-        tempfile.TemporaryDirectory() as folder,
-        Supervisor.start() as supervisor,
-    ):
-        for _ in range(rounds):
-            # Fresh agents for each round: a turn costs more the longer the conversation.
-            raw = RawAgent(model.openai_config(save_dir=folder))
-            ref = supervisor.create_agent(model.openai_config())
-            try:
-                raw.turn("warm up")
-                ref.ask(Chat("warm up"))
-                for number in range(turns):
-                    raw_times.append(raw.turn(f"prompt {number}")[1])
-                    started = time.perf_counter()
-                    ref.ask(Chat(f"prompt {number}"))
-                    our_times.append(time.perf_counter() - started)
-            finally:
-                raw.close()
-                supervisor.shutdown_agent(ref)
-    theirs, ours = statistics.median(raw_times), statistics.median(our_times)
-    return [("one turn", theirs, ours, ours / theirs)]
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    rounds: int = 15
+    turns: int = 20
 
 
-def main(
-    rounds: Annotated[int, typer.Option(min=1, help="Fresh agents of each kind.")] = 15,
-    turns: Annotated[int, typer.Option(min=1, help="Turns of each agent.")] = 10,
-) -> None:
-    """Print the medians and their ratio."""
-    for what, theirs, ours, ratio in run(rounds, turns):
-        print(
-            f"{what:20} raw SDK {theirs * 1e3:8.2f} ms   agy_actors {ours * 1e3:8.2f} ms"
-            f"   ratio {ratio:.3f}"
-        )
+_PLANS = {Size.FULL: _Plan(), Size.QUICK: _Plan(rounds=4), Size.TINY: _Plan(rounds=1, turns=2)}
+
+
+def run(size: Size, results: Results) -> None:
+    """Measure; a round's value is the median of its turns."""
+    plan = _PLANS[size]
+    values: Values = {("one turn", peer): [] for peer in _PEERS}
+    with serve() as model:
+        for _ in range(plan.rounds):
+            for peer, seconds in _measure(model, plan.turns).items():
+                values["one turn", peer].append(seconds)
+    results.add(AREA, values)
+
+
+def _measure(model: Model, turns: int) -> dict[str, float]:
+    times: dict[str, list[float]] = collections.defaultdict(list)
+    with contextlib.ExitStack() as stack:
+        # Fresh agents for each round: a turn costs more the longer the conversation.
+        fleets: dict[str, Fleet] = {}
+        for peer in _PEERS:
+            fleets[peer] = stack.enter_context(FLEETS[peer]())
+            fleets[peer].start(1, model)
+            fleets[peer].ask(0, "warm up")
+        # The peers take turns by the turn: nothing that the machine does hits one alone.
+        for number, order in enumerate(in_turn(_PEERS, turns)):
+            for peer in order:
+                times[peer].append(fleets[peer].time(0, f"prompt {number}"))
+    return {peer: statistics.median(seconds) for peer, seconds in times.items()}
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_alone(run)
