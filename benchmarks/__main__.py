@@ -1,9 +1,67 @@
-"""All benchmarks in one run: `python -m benchmarks`."""
+"""All benchmarks in one run, peers in turns with ours: `python -m benchmarks`.
+
+    python -m benchmarks [--quick] [--only NAME]... [--out FOLDER]
+
+It prints a table; with a folder it also writes the results, the tables and the plots there.
+"""
 
 from __future__ import annotations
 
-from benchmarks import kernel, turn
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmarks import crash, during, kernel, neighbours, scale, together, turn
+from benchmarks._files import write_files
+from benchmarks._results import Results
+from benchmarks._sizes import Size
+from benchmarks._table import print_tables
+
+if TYPE_CHECKING:
+    from benchmarks._areas import Area
+
+__all__ = ["AREAS", "main"]
+
+AREAS: dict[str, Area] = {
+    "kernel": kernel,
+    "turn": turn,
+    "together": together,
+    "scale": scale,
+    "crash": crash,
+    "during": during,
+    "neighbours": neighbours,
+}
+
+
+def main(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer rounds and agents: about three minutes.")
+    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"One area of: {', '.join(AREAS)}. Can be repeated.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Where to write the results.")
+    ] = None,
+) -> None:
+    """Measure what agy_actors costs, beside what one would use instead."""
+    unknown = sorted(set(only or ()) - set(AREAS))
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown)} is none of {', '.join(AREAS)}")
+    results = Results()
+    for name, area in AREAS.items():
+        if only and name not in only:
+            continue
+        started = time.perf_counter()
+        print(f"{name} …", flush=True)
+        area.run(Size.QUICK if quick else Size.FULL, results)
+        print(f"  took {time.perf_counter() - started:.0f} s", flush=True)
+        if out is not None:
+            write_files(results, out)  # After each area: a run that is ended keeps the others.
+    print_tables(results)
+
 
 if __name__ == "__main__":
-    kernel.main()
-    turn.main()
+    typer.run(main)

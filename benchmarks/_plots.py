@@ -1,0 +1,69 @@
+"""The plots: time to start, memory and descriptors against the number of agents."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from benchmarks.scale import AREA, MEMORY, OWN_DESCRIPTORS, READY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from benchmarks._results import Results, Row
+
+__all__ = ["write_plots"]
+
+_PLOTS = {
+    # The file: the measure, the axis, what a value is divided by.
+    "start": (READY, "seconds until all are ready", 1.0),
+    "memory": (MEMORY, "memory (PSS), MB", 1e6),
+    "descriptors": (OWN_DESCRIPTORS, "descriptors of the program", 1.0),
+}
+
+
+def write_plots(results: Results, folder: Path) -> str | None:
+    """Write the plots, or return why there are none."""
+    rows = [row for row in results.rows if row.area == AREA]
+    if not rows:
+        return "no plots: they show the area 'scale', which was not measured"
+    try:
+        import matplotlib as mpl  # noqa: PLC0415 (an extra, which only this needs)
+    except ImportError:
+        return "no plots: matplotlib is not installed (it is in the extra 'bench')"
+    mpl.use("svg")
+    # Text stays text, and the same numbers give the same file.
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "agy_actors"})
+    for name, (what, label, factor) in _PLOTS.items():
+        _plot(rows, what, label, factor, folder / f"{name}.svg")
+    return None
+
+
+def _plot(rows: list[Row], what: str, label: str, factor: float, path: Path) -> None:
+    from matplotlib import pyplot as plt  # noqa: PLC0415 (see above)
+
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for peer in dict.fromkeys(row.peer for row in rows):
+        _draw(axes, peer, [row for row in rows if row.peer == peer], what, factor)
+    axes.set(xscale="log", yscale="log", xlabel="agents", ylabel=label)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.grid(visible=True, which="major", alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def _draw(axes: Axes, peer: str, rows: list[Row], what: str, factor: float) -> None:
+    by_count = {
+        int(match[1]): row
+        for row in rows
+        if (match := re.fullmatch(rf"(\d+) agents: {what}", row.what))
+    }
+    counts = sorted(by_count)
+    medians = [by_count[count].median / factor for count in counts]
+    below = [median - min(by_count[n].values) / factor for n, median in zip(counts, medians, strict=True)]
+    above = [max(by_count[n].values) / factor - median for n, median in zip(counts, medians, strict=True)]
+    axes.errorbar(counts, medians, yerr=(below, above), label=peer, marker="o", capsize=3)

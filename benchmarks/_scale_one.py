@@ -1,0 +1,18 @@
+"""One run of `benchmarks.scale`, as a program: it prints what it measured."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from benchmarks._model import Model
+from benchmarks.scale import measure_one
+
+
+def _main(peer: str, count: int, url: str) -> None:
+    print(json.dumps(measure_one(peer, count, Model(url))))
+
+
+if __name__ == "__main__":
+    typer.run(_main)
