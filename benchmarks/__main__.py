@@ -8,7 +8,7 @@ It prints a table; with a folder it also writes the results, the tables and the 
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 (typer reads the annotation)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +22,9 @@ from benchmarks._table import print_tables
 if TYPE_CHECKING:
     from benchmarks._areas import Area
 
-__all__ = ["AREAS", "main"]
+__all__ = ["AREAS", "app", "main"]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 AREAS: dict[str, Area] = {
     "kernel": kernel,
@@ -35,6 +37,7 @@ AREAS: dict[str, Area] = {
 }
 
 
+@app.command()
 def main(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer rounds and agents: about three minutes.")
@@ -64,4 +67,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -22,7 +22,20 @@ if TYPE_CHECKING:
     from agy_actors import AgentRef
     from benchmarks._model import Model
 
-__all__ = ["THREAD_FLEETS", "FLEETS", "TURN", "ONE_EACH", "RAW", "REFERENCE", "SIXTY_FOUR", "Fleet", "Ours", "Raw", "Reference", "ThreadFleet"]
+__all__ = [
+    "FLEETS",
+    "ONE_EACH",
+    "RAW",
+    "REFERENCE",
+    "SIXTY_FOUR",
+    "THREAD_FLEETS",
+    "TURN",
+    "Fleet",
+    "Ours",
+    "Raw",
+    "Reference",
+    "ThreadFleet",
+]
 
 RAW = "raw SDK"
 REFERENCE = "reference"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import importlib.metadata
 import os
 import platform
@@ -23,7 +23,7 @@ def describe_machine() -> dict[str, str]:
         "Memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "System": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
-        "Date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "Date": dt.datetime.now(dt.UTC).date().isoformat(),
     }
     return facts | {name: _version(name) for name in _PACKAGES}
 

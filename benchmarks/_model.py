@@ -87,7 +87,7 @@ def _asks_for_block(request: ModelRequest) -> bool:
 def _main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), ScriptedModel(keep=1) as model:
-        model.when(f"^{LONG}$", say("word " * 3000, chunks=3000, delay=0.01))
+        model.when(f"^{LONG}$", say("word " * 3000, delay=0.01))
         model.when(_FirstTime(), silence("one "))
         model.when(_asks_for_block, call_tool(BLOCK))
         print(model.base_url, flush=True)

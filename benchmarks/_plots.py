@@ -63,7 +63,8 @@ def _draw(axes: Axes, peer: str, rows: list[Row], what: str, factor: float) -> N
         if (match := re.fullmatch(rf"(\d+) agents: {what}", row.what))
     }
     counts = sorted(by_count)
-    medians = [by_count[count].median / factor for count in counts]
-    below = [median - min(by_count[n].values) / factor for n, median in zip(counts, medians, strict=True)]
-    above = [max(by_count[n].values) / factor - median for n, median in zip(counts, medians, strict=True)]
+    rows = [by_count[count] for count in counts]
+    medians = [row.median / factor for row in rows]
+    below = [(row.median - min(row.values)) / factor for row in rows]
+    above = [(max(row.values) - row.median) / factor for row in rows]
     axes.errorbar(counts, medians, yerr=(below, above), label=peer, marker="o", capsize=3)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["csv_table", "format_value", "print_tables", "rst_tables"]
 
+_COLUMNS = (
+    *("area", "what", "peer", "unit", "median", "lowest", "highest"),
+    *("ratio", "ratio_lowest", "ratio_highest"),
+)
 _HEADINGS = ("What", "Peer", "Median", "Lowest to highest", "Ratio", "Lowest to highest")
 
 _WIDTH = 120  # Where no terminal says how wide it is.
@@ -58,10 +62,7 @@ def csv_table(results: Results) -> str:
     """Return all rows with plain numbers: seconds, bytes, descriptors."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["area", "what", "peer", "unit", "median", "lowest", "highest"]
-        + ["ratio", "ratio_lowest", "ratio_highest"]
-    )
+    writer.writerow(_COLUMNS)
     for area in results.areas():
         for group in results.groups(area):
             for row in group:

@@ -7,17 +7,22 @@ know what was said before.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
+import logging
+import os
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import psutil
 
+from agy_actors import GetStatistics
 from benchmarks._areas import run_alone
-from benchmarks._fleets import FLEETS, ONE_EACH
+from benchmarks._fleets import FLEETS, ONE_EACH, Ours
 from benchmarks._model import HANG_ONCE, serve
 from benchmarks._rescued import RESCUED, Rescued
 from benchmarks._results import OURS
@@ -25,7 +30,7 @@ from benchmarks._rounds import alternate
 from benchmarks._sizes import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from benchmarks._fleets import Fleet
     from benchmarks._model import Model
@@ -55,9 +60,9 @@ _PLANS = {Size.FULL: _Plan(), Size.QUICK: _Plan(rounds=4), Size.TINY: _Plan(roun
 
 def run(size: Size, results: Results) -> None:
     """Measure; a fresh agent in each round."""
-    with serve() as model:
+    with _silence(), serve() as model:
         peers = {
-            peer: functools.partial(_measure, make, model) for peer, make in _PEERS.items()
+            peer: functools.partial(_measure, _PEERS[peer], model) for peer in size.choose(_PEERS)
         }
         results.add(AREA, alternate(peers, _PLANS[size].rounds))
 
@@ -66,9 +71,9 @@ def _measure(make: Callable[[], Fleet], model: Model) -> dict[str, float]:
     with make() as fleet:
         fleet.start(1, model)
         fleet.ask(0, "warm up")
-        _kill()
+        _kill(fleet)
         idle = fleet.time(0, "are you there?")
-        killed = threading.Timer(_MID_TURN, _kill)
+        killed = threading.Timer(_MID_TURN, _kill, (fleet,))
         started = time.perf_counter()
         killed.start()
         fleet.ask(0, f"{HANG_ONCE} {next(_prompts)}")
@@ -77,10 +82,26 @@ def _measure(make: Callable[[], Fleet], model: Model) -> dict[str, float]:
     return {"killed while idle, to the next answer": idle, "killed in a turn, to its answer": busy}
 
 
-def _kill() -> None:
+def _kill(fleet: Fleet) -> None:
+    """Kill the process of the one agent, and no other that may stand ready."""
+    if isinstance(fleet, Ours):
+        pid = fleet.refs[0].ask(GetStatistics()).harness_pid
+        assert pid is not None, "it has a process"
+        os.kill(pid, signal.SIGKILL)
+        return
     for child in psutil.Process().children(recursive=True):
-        if "localharness" in child.name():
+        if child.name().startswith("localharness"):
             child.kill()
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    # The SDK logs what its dead processes said last: that they die is the point here.
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,10 @@ def run(size: Size, results: Results) -> None:
     """Measure; a fresh agent in each round."""
     plan = _PLANS[size]
     with serve() as model:
-        peers = {peer: functools.partial(_measure, peer, model, plan.queries) for peer in _PEERS}
+        peers = {
+            peer: functools.partial(_measure, peer, model, plan.queries)
+            for peer in size.choose(_PEERS)
+        }
         results.add(AREA, alternate(peers, plan.rounds))
 
 

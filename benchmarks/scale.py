@@ -14,6 +14,7 @@ import collections
 import dataclasses
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -58,12 +59,14 @@ class _Plan:
     own_processes: int
     """With more agents than this, those that need a process for each are not tried."""
     peers: tuple[str, ...] = (*_SHARING, *_OWN_PROCESSES)
+    apart: bool = True
+    """Whether each run is a program of its own."""
 
 
 _PLANS = {
     Size.FULL: _Plan({1: 5, 16: 5, 64: 3, 200: 2, 1000: 2}, own_processes=200),
     Size.QUICK: _Plan({1: 1, 16: 1, 64: 1}, own_processes=16),
-    Size.TINY: _Plan({1: 1, 2: 1}, own_processes=2, peers=(OURS, RAW, REFERENCE)),
+    Size.TINY: _Plan({1: 1, 2: 1}, own_processes=2, peers=(OURS, RAW, REFERENCE), apart=False),
 }
 
 
@@ -76,12 +79,13 @@ def _run(plan: _Plan, results: Results) -> None:
     seconds: Values = collections.defaultdict(list)
     memory: Values = collections.defaultdict(list)
     descriptors: Values = collections.defaultdict(list)
+    measure = _run_apart if plan.apart else measure_one
     with serve() as model:
         for count, rounds in plan.rounds.items():
             peers = [peer for peer in plan.peers if _is_sensible(peer, count, plan, results)]
             for order in in_turn(peers, rounds) if peers else ():
                 for peer in order:
-                    one = _run_apart(peer, count, model)
+                    one = measure(peer, count, model)
                     for what in (READY, ANSWERED, STOPPED):
                         seconds[f"{count} agents: {what}", peer].append(one[what])
                     memory[f"{count} agents: {MEMORY}", peer].append(one[MEMORY])
@@ -112,10 +116,10 @@ def _beyond_first(memory: Values, plan: _Plan) -> Values:
     for count in plan.rounds:
         for peer in plan.peers:
             first = memory.get((f"1 agents: {MEMORY}", peer))
-            if count > 1 and first and (all_of_them := memory.get((f"{count} agents: {MEMORY}", peer))):
-                base = sum(first) / len(first)
+            all_of_them = memory.get((f"{count} agents: {MEMORY}", peer))
+            if count > 1 and first and all_of_them:
                 each[f"{count} agents: {BEYOND_FIRST}", peer] = [
-                    (value - base) / (count - 1) for value in all_of_them
+                    (value - statistics.median(first)) / (count - 1) for value in all_of_them
                 ]
     return each
 

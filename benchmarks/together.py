@@ -47,7 +47,9 @@ def run(size: Size, results: Results) -> None:
     """Measure; one peer has agents at a time, fresh ones in each round."""
     plan = _PLANS[size]
     with serve() as model:
-        peers = {peer: functools.partial(_measure, peer, model, plan) for peer in _PEERS}
+        peers = {
+            peer: functools.partial(_measure, peer, model, plan) for peer in size.choose(_PEERS)
+        }
         results.add(AREA, alternate(peers, plan.rounds))
 
 

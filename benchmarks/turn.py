@@ -21,6 +21,8 @@ from benchmarks._rounds import in_turn
 from benchmarks._sizes import Size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks._fleets import Fleet
     from benchmarks._model import Model
     from benchmarks._results import Results
@@ -44,25 +46,26 @@ _PLANS = {Size.FULL: _Plan(), Size.QUICK: _Plan(rounds=4), Size.TINY: _Plan(roun
 def run(size: Size, results: Results) -> None:
     """Measure; a round's value is the median of its turns."""
     plan = _PLANS[size]
-    values: Values = {("one turn", peer): [] for peer in _PEERS}
+    peers = size.choose(_PEERS)
+    values: Values = {("one turn", peer): [] for peer in peers}
     with serve() as model:
         for _ in range(plan.rounds):
-            for peer, seconds in _measure(model, plan.turns).items():
+            for peer, seconds in _measure(peers, model, plan.turns).items():
                 values["one turn", peer].append(seconds)
     results.add(AREA, values)
 
 
-def _measure(model: Model, turns: int) -> dict[str, float]:
+def _measure(peers: Sequence[str], model: Model, turns: int) -> dict[str, float]:
     times: dict[str, list[float]] = collections.defaultdict(list)
     with contextlib.ExitStack() as stack:
         # Fresh agents for each round: a turn costs more the longer the conversation.
         fleets: dict[str, Fleet] = {}
-        for peer in _PEERS:
+        for peer in peers:
             fleets[peer] = stack.enter_context(FLEETS[peer]())
             fleets[peer].start(1, model)
             fleets[peer].ask(0, "warm up")
         # The peers take turns by the turn: nothing that the machine does hits one alone.
-        for number, order in enumerate(in_turn(_PEERS, turns)):
+        for number, order in enumerate(in_turn(peers, turns)):
             for peer in order:
                 times[peer].append(fleets[peer].time(0, f"prompt {number}"))
     return {peer: statistics.median(seconds) for peer, seconds in times.items()}

@@ -1,0 +1,126 @@
+"""The benchmarks, as small as they get: what they show means nothing here."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import __main__ as suite
+from benchmarks import kernel, scale
+from benchmarks._files import write_files
+from benchmarks._fleets import RAW, REFERENCE
+from benchmarks._rescued import RESCUED
+from benchmarks._results import OURS, Ratio, Results, Row, Unit
+from benchmarks._rounds import alternate, in_turn
+from benchmarks._sizes import Size
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# The raw SDK leaves the pipes of its processes to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+PEERS = {
+    "turn": {OURS, RAW, REFERENCE},
+    "together": {OURS, RAW, REFERENCE},
+    "scale": {OURS, RAW, REFERENCE},
+    "crash": {OURS, RESCUED},
+    "during": {OURS, REFERENCE},
+    "neighbours": {OURS, REFERENCE},
+}
+
+
+@pytest.fixture
+def results() -> Results:
+    return Results()
+
+
+@pytest.mark.parametrize("area", PEERS)
+def test_an_area_has_a_row_of_every_peer_for_each_measure(area: str, results: Results) -> None:
+    suite.AREAS[area].run(Size.TINY, results)
+
+    (name,) = results.areas()
+    for group in results.groups(name):
+        assert {row.peer for row in group} == PEERS[area]
+        assert all(value > 0 for row in group for value in row.values if row.unit is Unit.SECONDS)
+
+
+def test_actors_are_measured_against_pykkas_and_against_bare_threads(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel.importlib.util, "find_spec", lambda _: None)
+
+    kernel.run(Size.TINY, results)
+
+    for group in results.groups(kernel.AREA):
+        assert {OURS, "pykka", "queue.Queue"} <= {row.peer for row in group}
+    assert "bare hand-off" in {row.peer for row in results.rows}
+    assert results.notes == [
+        "skipped: xoscar is not installed",
+        "skipped: Thespian is not installed",
+    ]
+
+
+def test_another_peer_is_first_in_each_round() -> None:
+    calls = []
+
+    def measure(peer: str) -> dict[str, float]:
+        calls.append(peer)
+        return {"what": float(len(calls))}
+
+    values = alternate({peer: lambda peer=peer: measure(peer) for peer in "ab"}, 2)
+
+    assert calls == ["a", "b", "b", "a"]
+    assert values == {("what", "a"): [1.0, 4.0], ("what", "b"): [2.0, 3.0]}
+    assert list(in_turn("abc", 2)) == [["a", "b", "c"], ["b", "c", "a"]]
+
+
+def test_a_ratio_is_that_of_the_medians_with_the_spread_of_the_rounds() -> None:
+    ours = Row("area", "what", OURS, (1.0, 2.0, 3.0))
+    theirs = Row("area", "what", "peer", (2.0, 2.0, 2.0))
+
+    assert ours.ratio_to(theirs) == Ratio(1.0, 0.5, 1.5)
+
+
+@pytest.fixture
+def some_results(results: Results) -> Results:
+    for count in (1, 16):
+        for what, unit in (
+            (scale.READY, Unit.SECONDS),
+            (scale.MEMORY, Unit.BYTES),
+            (scale.OWN_DESCRIPTORS, Unit.DESCRIPTORS),
+        ):
+            key = f"{count} agents: {what}"
+            results.add(scale.AREA, {(key, OURS): [1.0], (key, RAW): [2.0]}, unit)
+    return results
+
+
+def test_results_are_written_as_data_and_as_tables(some_results: Results, tmp_path: Path) -> None:
+    write_files(some_results, tmp_path)
+
+    assert len(json.loads((tmp_path / "results.json").read_text())["rows"]) == 12
+    written = (tmp_path / "table.csv").read_text()
+    assert f"{scale.AREA},1 agents: ready,raw SDK,second,2,2,2,0.5" in written
+    assert ".. list-table:: Many agents" in (tmp_path / "table.rst").read_text()
+    assert ":Python: " in (tmp_path / "machine.rst").read_text()
+
+
+def test_plots_show_time_memory_and_descriptors(some_results: Results, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+
+    write_files(some_results, tmp_path)
+
+    assert {path.stem for path in tmp_path.glob("*.svg")} == {"start", "memory", "descriptors"}
+
+
+def test_an_area_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    outcome = CliRunner().invoke(suite.app, ["--only", "nothing"])
+
+    assert outcome.exit_code == 2
+    assert "kernel" in outcome.output
