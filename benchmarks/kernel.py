@@ -13,7 +13,7 @@ import importlib.util
 import statistics
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from benchmarks import _thespian, _xoscar
 from benchmarks._areas import run_alone
@@ -55,14 +55,6 @@ _Measure = dict[str, float]
 _Peers = dict[str, "Callable[[], Mapping[str, float]]"]
 
 
-class _Foreign(Protocol):
-    """A module that measures a runtime which needs no thread, or more than threads."""
-
-    NAME: str
-    PACKAGE: str
-    NOTE: str
-
-
 def run(size: Size, results: Results) -> None:
     """Measure, one kind of operation after another, all peers in each round."""
     plan = _PLANS[size]
@@ -86,20 +78,20 @@ def _measure_foreign(plan: _Plan, results: Results) -> None:
     # In rounds of their own, after the others: each starts something (a pool, processes) that
     # it is too slow to start for each measure, and that must not run beside the others.
     peers: _Peers = {}
-    if _is_here(_xoscar, results):
+    if _is_here(_xoscar.NAME, _xoscar.PACKAGE, _xoscar.NOTE, results):
         peers[_xoscar.NAME] = functools.partial(
             _xoscar.measure, plan.asks, plan.actors, plan.spawns
         )
-    if _is_here(_thespian, results):
+    if _is_here(_thespian.NAME, _thespian.PACKAGE, _thespian.NOTE, results):
         peers[_thespian.NAME] = functools.partial(_thespian.measure, plan.slow, plan.spawns // 5)
     results.add(AREA, alternate(peers, plan.rounds) if peers else {})
 
 
-def _is_here(module: _Foreign, results: Results) -> bool:
-    if importlib.util.find_spec(module.PACKAGE) is None:
-        results.note(f"skipped: {module.NAME} is not installed")
+def _is_here(name: str, package: str, note: str, results: Results) -> bool:
+    if importlib.util.find_spec(package) is None:
+        results.note(f"skipped: {name} is not installed")
         return False
-    results.note(module.NOTE)
+    results.note(note)
     return True
 
 

@@ -13,7 +13,6 @@ It runs one benchmark after another, not in turns: for the ratios between peers 
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import pyperf
@@ -34,7 +33,7 @@ def main() -> None:
     runner = pyperf.Runner(program_args=("-m", "benchmarks.micro"))
     for peer, start in BLOCKING.items():
         for what, measure in _MEASURES.items():
-            runner.bench_time_func(f"{what}: {peer}", functools.partial(measure, start=start))
+            runner.bench_time_func(f"{what}: {peer}", measure, start)
 
 
 def _ask(loops: int, start: Callable[[], Worker]) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import json
 from typing import TYPE_CHECKING
 
@@ -54,7 +56,7 @@ def test_an_area_has_a_row_of_every_peer_for_each_measure(area: str, results: Re
 def test_actors_are_measured_against_pykkas_and_against_bare_threads(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
     kernel.run(Size.TINY, results)
 
@@ -68,13 +70,13 @@ def test_actors_are_measured_against_pykkas_and_against_bare_threads(
 
 
 def test_another_peer_is_first_in_each_round() -> None:
-    calls = []
+    calls: list[str] = []
 
     def measure(peer: str) -> dict[str, float]:
         calls.append(peer)
         return {"what": float(len(calls))}
 
-    values = alternate({peer: lambda peer=peer: measure(peer) for peer in "ab"}, 2)
+    values = alternate({peer: functools.partial(measure, peer) for peer in "ab"}, 2)
 
     assert calls == ["a", "b", "b", "a"]
     assert values == {("what", "a"): [1.0, 4.0], ("what", "b"): [2.0, 3.0]}
