@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -43,19 +44,17 @@ def _machine_rst(machine: dict[str, str]) -> str:
 def _write_pyperf(results: Results, folder: Path) -> str | None:
     """Write all rows so that `python -m pyperf compare_to` can compare two runs of this."""
     try:
-        import pyperf  # noqa: PLC0415 (an extra, which only this and `micro` need)
+        pyperf: Any = importlib.import_module("pyperf")
     except ImportError:
         return "no results.pyperf.json: pyperf is not installed (it is in the extra 'bench')"
     rows = [row for row in results.rows if all(value > 0 for value in row.values)]
     if rows:
-        suite = pyperf.BenchmarkSuite([_as_benchmark(row) for row in rows])
+        suite = pyperf.BenchmarkSuite([_as_benchmark(pyperf, row) for row in rows])
         suite.dump(str(folder / "results.pyperf.json"), replace=True)
     return None
 
 
-def _as_benchmark(row: Row) -> Any:
-    import pyperf  # noqa: PLC0415 (see above)
-
+def _as_benchmark(pyperf: Any, row: Row) -> Any:
     # A round is a run of one value: how pyperf tells values apart that were measured apart.
     metadata = {"name": f"{row.area}: {row.what}: {row.peer}", "unit": row.unit.value}
     return pyperf.Benchmark(

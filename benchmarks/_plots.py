@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.scale import AREA, MEMORY, OWN_DESCRIPTORS, READY
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from matplotlib.axes import Axes
 
     from benchmarks._results import Results, Row
 
@@ -30,7 +29,7 @@ def write_plots(results: Results, folder: Path) -> str | None:
     if not rows:
         return "no plots: they show the area 'scale', which was not measured"
     try:
-        import matplotlib as mpl  # noqa: PLC0415 (an extra, which only this needs)
+        mpl: Any = importlib.import_module("matplotlib")
     except ImportError:
         return "no plots: matplotlib is not installed (it is in the extra 'bench')"
     mpl.use("svg")
@@ -42,7 +41,7 @@ def write_plots(results: Results, folder: Path) -> str | None:
 
 
 def _plot(rows: list[Row], what: str, label: str, factor: float, path: Path) -> None:
-    from matplotlib import pyplot as plt  # noqa: PLC0415 (see above)
+    plt: Any = importlib.import_module("matplotlib.pyplot")
 
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for peer in dict.fromkeys(row.peer for row in rows):
@@ -56,7 +55,7 @@ def _plot(rows: list[Row], what: str, label: str, factor: float, path: Path) -> 
     plt.close(figure)
 
 
-def _draw(axes: Axes, peer: str, rows: list[Row], what: str, factor: float) -> None:
+def _draw(axes: Any, peer: str, rows: list[Row], what: str, factor: float) -> None:
     by_count = {
         int(match[1]): row
         for row in rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import statistics
 import time
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,10 @@ _PATIENCE = 20.0
 
 def measure(count: int, spawns: int) -> dict[str, float]:
     """Measure all that it can do; seconds for each operation."""
-    from thespian.actors import ActorExitRequest, ActorSystem  # noqa: PLC0415 (may be missing)
-
+    actors: Any = importlib.import_module("thespian.actors")  # It may be missing.
     from benchmarks._thespian_echo import Echo, Tell  # noqa: PLC0415 (needs it)
 
-    system = ActorSystem("multiprocTCPBase", transientUnique=True)
+    system = actors.ActorSystem("multiprocTCPBase", transientUnique=True)
     try:
         echo = system.createActor(Echo)
         system.ask(echo, 0, _PATIENCE)  # It is up.
@@ -51,7 +51,7 @@ def measure(count: int, spawns: int) -> dict[str, float]:
             for _ in range(spawns):
                 another = system.createActor(Echo)
                 system.ask(another, 0, _PATIENCE)
-                system.tell(another, ActorExitRequest())  # Nobody tells when it is over.
+                system.tell(another, actors.ActorExitRequest())  # Nobody tells when it is over.
 
         quantiles = statistics.quantiles([_time(ask) for _ in range(max(2, count))], n=100)
         return {

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-from thespian.actors import ActorTypeDispatcher
-
 __all__ = ["Echo", "Tell"]
+
+
+# An extra that need not be installed: so type checkers do not look for it.
+_actors: Any = importlib.import_module("thespian.actors")
 
 
 class Tell:
     """A message that is not answered."""
 
 
-class Echo(ActorTypeDispatcher):  # type: ignore[misc] # It has no types.
+class Echo(_actors.ActorTypeDispatcher):  # type: ignore[misc] # It has no types.
     """Answers a number with itself."""
 
     def receiveMsg_int(self, message: int, sender: Any) -> None:  # noqa: N802 (Thespian's name)
