@@ -52,7 +52,7 @@ _prompts = itertools.count()
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    rounds: int = 15
+    rounds: int = 12
 
 
 _PLANS = {Size.FULL: _Plan(), Size.QUICK: _Plan(rounds=4), Size.TINY: _Plan(rounds=1)}

@@ -36,11 +36,11 @@ _PEERS = (OURS, ONE_EACH, RAW, REFERENCE)
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    rounds: int = 15
+    rounds: int = 12
     turns: int = 20
 
 
-_PLANS = {Size.FULL: _Plan(), Size.QUICK: _Plan(rounds=4), Size.TINY: _Plan(rounds=1, turns=2)}
+_PLANS = {Size.FULL: _Plan(), Size.QUICK: _Plan(rounds=3, turns=10), Size.TINY: _Plan(1, 2)}
 
 
 def run(size: Size, results: Results) -> None:
