@@ -53,16 +53,19 @@ def main(
     unknown = sorted(set(only or ()) - set(AREAS))
     if unknown:
         raise typer.BadParameter(f"{', '.join(unknown)} is none of {', '.join(AREAS)}")
+    size = Size.QUICK if quick else Size.FULL
     results = Results()
     for name, area in AREAS.items():
         if only and name not in only:
             continue
         started = time.perf_counter()
         print(f"{name} …", flush=True)
-        area.run(Size.QUICK if quick else Size.FULL, results)
+        area.run(size, results)
         print(f"  took {time.perf_counter() - started:.0f} s", flush=True)
         if out is not None:
-            write_files(results, out)  # After each area: a run that is ended keeps the others.
+            write_files(
+                results, out, size
+            )  # After each area: a run that is ended keeps the others.
     print_tables(results)
 
 

@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks._results import Results, Row
+    from benchmarks._sizes import Size
 
 __all__ = ["write_files"]
 
 
-def write_files(results: Results, folder: Path) -> None:
+def write_files(results: Results, folder: Path, size: Size) -> None:
     """Write results.json, results.pyperf.json, table.rst, table.csv, machine.rst and the plots."""
     folder.mkdir(parents=True, exist_ok=True)
-    machine = describe_machine()
+    # Whoever reads the numbers should know how much was measured.
+    machine = describe_machine() | {"Run": size.value}
     (folder / "results.json").write_text(json.dumps(_as_json(results, machine), indent=1) + "\n")
     (folder / "table.rst").write_text(rst_tables(results))
     (folder / "table.csv").write_text(csv_table(results))

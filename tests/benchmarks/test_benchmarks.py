@@ -104,7 +104,7 @@ def some_results(results: Results) -> Results:
 
 
 def test_results_are_written_as_data_and_as_tables(some_results: Results, tmp_path: Path) -> None:
-    write_files(some_results, tmp_path)
+    write_files(some_results, tmp_path, Size.TINY)
 
     assert len(json.loads((tmp_path / "results.json").read_text())["rows"]) == 12
     written = (tmp_path / "table.csv").read_text()
@@ -116,7 +116,7 @@ def test_results_are_written_as_data_and_as_tables(some_results: Results, tmp_pa
 def test_plots_show_time_memory_and_descriptors(some_results: Results, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
 
-    write_files(some_results, tmp_path)
+    write_files(some_results, tmp_path, Size.TINY)
 
     assert {path.stem for path in tmp_path.glob("*.svg")} == {"start", "memory", "descriptors"}
 
