@@ -63,9 +63,8 @@ def main(
         area.run(size, results)
         print(f"  took {time.perf_counter() - started:.0f} s", flush=True)
         if out is not None:
-            write_files(
-                results, out, size
-            )  # After each area: a run that is ended keeps the others.
+            # After each area: a run that is ended keeps those before.
+            write_files(results, out, size)
     print_tables(results)
 
 
