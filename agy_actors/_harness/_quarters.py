@@ -22,6 +22,7 @@ from agy_actors._harness._shared import LAST_WORDS, Seat, SharedProcess
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agy_actors._harness._boot import Kind
     from agy_actors._kernel import AsyncioActorRef
 
 __all__ = ["OnLine", "OwnQuarters", "Quarters", "SharedQuarters"]
@@ -182,17 +183,26 @@ class SharedQuarters(Quarters):
 
     async def enter(self, strategy: Any, *, use_interactions_api: bool) -> tuple[Any, Any]:
         kind = kind_of(strategy, use_interactions_api=use_interactions_api)
-        self._on_wait(True)
-        lease = self._host.ask(Lease(kind, self, self._conversation), block=False)
+        process = await self._find_place(kind)
         try:
-            process = self._process = await lease
-        finally:
-            lease.cancel()
-            self._on_wait(False)
-        self._ws = await connect(process.address)
+            self._ws = await connect(process.address)
+        except ConnectionError:  # It hangs, or has just died: the host sees to it.
+            self._tell(Leave(self, peacefully=False))
+            process = await self._find_place(kind)
+            self._ws = await connect(process.address)
         if self._broken_off:
             sever(self._ws)
         return Seat(process.pid, self.break_off), self._ws
+
+    async def _find_place(self, kind: Kind) -> SharedProcess:
+        self._on_wait(True)
+        lease = self._host.ask(Lease(kind, self, self._conversation), block=False)
+        try:
+            self._process = await lease
+        finally:
+            lease.cancel()
+            self._on_wait(False)
+        return self._process
 
     def settle(self) -> None:
         self._tell(Opened(self))

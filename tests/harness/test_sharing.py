@@ -33,7 +33,7 @@ from agy_actors import (
     TurnStalled,
 )
 from agy_actors._agent._session import Session
-from agy_actors._harness import _host, _launch
+from agy_actors._harness import _connect, _host, _launch
 from agy_actors.testing import http_error, quota_error, say, silence
 from tests.harnesses import (
     FAILS,
@@ -365,6 +365,22 @@ def test_a_process_that_agents_share_hangs(
     for agent in agents:
         assert agent.ask(Chat("after"), timeout=PATIENCE).text == "echo: after"
         assert pid_of(agent) != process.pid
+    until(lambda: has_ended(process))
+
+
+def test_who_comes_to_a_process_that_hangs_gets_another(
+    shared: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_connect, "_OPEN_TIMEOUT", 0.5)
+    monkeypatch.setattr(_host, "PROBE", 0.2)
+    first = create(shared, model, 1)[0]
+    process = psutil.Process(pid_of(first))
+    process.suspend()
+
+    second = create(shared, model, 1)[0]
+
+    assert second.ask(Chat("hi"), timeout=PATIENCE).text == "echo: hi"
+    assert first.ask(Chat("hi"), timeout=PATIENCE).text == "echo: hi"
     until(lambda: has_ended(process))
 
 
