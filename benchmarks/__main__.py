@@ -15,6 +15,7 @@ import typer
 
 from benchmarks import crash, during, kernel, neighbours, scale, together, turn
 from benchmarks._files import write_files
+from benchmarks._machine import describe_load
 from benchmarks._results import Results
 from benchmarks._sizes import Size
 from benchmarks._table import print_tables
@@ -55,6 +56,8 @@ def main(
         raise typer.BadParameter(f"{', '.join(unknown)} is none of {', '.join(AREAS)}")
     size = Size.QUICK if quick else Size.FULL
     results = Results()
+    if load := describe_load():
+        results.note(load)  # The tables should tell how far they can be trusted.
     for name, area in AREAS.items():
         if only and name not in only:
             continue

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["describe_machine"]
+__all__ = ["describe_load", "describe_machine"]
 
 _PACKAGES = ("agy-actors", "google-antigravity", "pykka", "xoscar", "thespian", "pyperf")
+_QUIET = 0.25  # Of each core; arbitrary: the numbers of a desktop at rest stay below.
 
 
 def describe_machine() -> dict[str, str]:
@@ -26,6 +27,17 @@ def describe_machine() -> dict[str, str]:
         "Date": dt.datetime.now(dt.UTC).date().isoformat(),
     }
     return facts | {name: _version(name) for name in _PACKAGES}
+
+
+def describe_load() -> str | None:
+    """Say how busy the machine is with something else, or return `None` if it is quiet."""
+    load, _, _ = os.getloadavg()  # Of the last minute: call it before anything is measured.
+    cores = len(os.sched_getaffinity(0))
+    if load < cores * _QUIET:
+        return None
+    return (
+        f"the machine was busy with something else when this began: load {load:.1f}, cores {cores}"
+    )
 
 
 def _processor() -> str:

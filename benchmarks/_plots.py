@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,10 @@ def _plot(rows: list[Row], what: str, label: str, factor: float, path: Path) -> 
     axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.legend(frameon=False)
-    figure.savefig(path, metadata={"Date": None})
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None})
+    # matplotlib leaves spaces at the ends of lines, which git complains of.
+    path.write_text("".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines()))
     plt.close(figure)
 
 

@@ -58,12 +58,12 @@ class Row:
 
 
 class Results:
-    """The rows of a run, as they come, and what was left out."""
+    """The rows of a run, as they come, and what to know about them."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.notes: list[str] = []
-        """Why there is no row where one would look for it."""
+        """How far to trust the rows, and why there is none where one would look for it."""
 
     def add(
         self,
@@ -77,7 +77,7 @@ class Results:
         ]
 
     def note(self, text: str) -> None:
-        """Say, once, what was left out and why."""
+        """Say, once, what to know about the rows."""
         if text not in self.notes:
             self.notes.append(text)
             print(f"  {text}")

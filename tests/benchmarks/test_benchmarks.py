@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import os
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -119,6 +121,19 @@ def test_plots_show_time_memory_and_descriptors(some_results: Results, tmp_path:
     write_files(some_results, tmp_path, Size.TINY)
 
     assert {path.stem for path in tmp_path.glob("*.svg")} == {"start", "memory", "descriptors"}
+
+
+def test_results_tell_of_a_quick_run_and_of_a_busy_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(suite, "AREAS", {"nothing": SimpleNamespace(run=lambda *_: None)})
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 0.0, 0.0))
+
+    CliRunner().invoke(suite.app, ["--quick", "--out", str(tmp_path)], catch_exceptions=False)
+
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written["machine"]["Run"] == "quick"
+    assert "load 99.0" in written["notes"][0]
 
 
 def test_an_area_that_does_not_exist_is_refused_with_those_that_do() -> None:
