@@ -79,10 +79,13 @@ def has_parted(ws: Any) -> bool:
 
 
 async def answers(address: Address, seconds: float) -> bool:
-    """Tell whether a process answers at all within some seconds.
+    """Tell whether a process is there and answers.
 
     It refuses the request, which has no key. One that was stopped takes the connection and
-    says nothing.
+    says nothing; one that is about to end takes none.
+
+    Raises:
+        TimeoutError: it is there, and says nothing within some seconds.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -92,5 +95,7 @@ async def answers(address: Address, seconds: float) -> bool:
                 return bool(await reader.read(1))
             finally:
                 writer.close()
-    except (OSError, TimeoutError):
+    except TimeoutError:  # An OSError, too.
+        raise
+    except OSError:
         return False

@@ -319,13 +319,15 @@ class HarnessHost(AsyncioActor):
     async def _check(self, guest: _Guest, number: int, process: SharedProcess) -> None:
         """See whether a process still works that a tenant left in strife."""
         group = guest.group
-        if await answers(process.address, PROBE):
-            self._carry_out(group, group.fleet.leave(guest))
-            self._carry_out(group, group.fleet.trust(number))
-            return
-        if group.processes.get(number) is process:
-            if not process.has_ended:
+        try:
+            if await answers(process.address, PROBE):
+                self._carry_out(group, group.fleet.leave(guest))
+                self._carry_out(group, group.fleet.trust(number))
+                return
+        except TimeoutError:
+            if group.processes.get(number) is process and not process.has_ended:
                 self._log.warning("A localharness hangs; process {} is killed", process.pid)
+        if group.processes.get(number) is process:
             process.give_up()
             self._lose(group, number)
 

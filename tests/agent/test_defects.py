@@ -238,6 +238,7 @@ def test_f7_the_sdks_cancellation_never_gets_out_and_stops_no_other_actor(
 # F8: one slow stop stalls all.
 
 
+@pytest.mark.own_processes
 def test_f8_a_stuck_process_delays_nobody_and_is_killed(
     model: ScriptedModel, supervisor: SupervisorRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -368,6 +368,22 @@ def test_a_process_that_agents_share_hangs(
     until(lambda: has_ended(process))
 
 
+def test_who_leaves_a_process_that_hangs_brings_it_to_light(
+    shared: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agy_actors._agent._actor.STOP_GRACE", 0.5)
+    monkeypatch.setattr(_host, "PROBE", 0.2)
+    leaves, stays = create(shared, model, 2)
+    process = psutil.Process(pid_of(leaves))
+    process.suspend()
+
+    ending = leaves.ask(Disconnect(), block=False)
+
+    assert stays.ask(Chat("hi"), timeout=PATIENCE).text == "echo: hi"
+    ending.get(timeout=PATIENCE)
+    until(lambda: has_ended(process))
+
+
 def test_who_comes_to_a_process_that_hangs_gets_another(
     shared: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
