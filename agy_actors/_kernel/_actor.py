@@ -252,7 +252,7 @@ class AsyncioActor(pykka.Actor):
 
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._over = asyncio.Event()
+        self._over: asyncio.Future[None] = self._loop.create_future()
         self._thread_id = self._host.thread_id()
         frame = Frame(self.actor_urn, self.caller_name(), in_turn=False, loop_blocked=False)
         current_caller.set(StaticCaller((frame,), self._thread_id))
@@ -264,7 +264,7 @@ class AsyncioActor(pykka.Actor):
             self._fail()
         if not self.actor_stopped.is_set() and not self._ended:
             self.actor_inbox.attach(self._loop, self._drain)
-            await self._over.wait()
+            await self._over
         await self._wind_up()
 
     async def _wind_up(self) -> None:
@@ -558,7 +558,8 @@ class AsyncioActor(pykka.Actor):
 
     def _end(self) -> None:
         self._ended = True
-        self._over.set()
+        if not self._over.done():
+            self._over.set_result(None)
 
 
 class _HandlingCaller:

@@ -192,14 +192,19 @@ def _run_to_end(
     asyncio.set_event_loop(loop)
     loop.set_default_executor(WORKERS)
     try:
-        _run_contained(loop, loop.create_task(main()))
+        _run_contained(loop, loop.create_task(_whole(main)))
     finally:
-        try:
-            _cancel_leftovers(loop)
-            _run_contained(loop, loop.create_task(loop.shutdown_asyncgens()))
-        finally:
-            asyncio.set_event_loop(None)
-            loop.close()
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+async def _whole(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    # In one run of the loop: to start and end another would cost as much as a short life.
+    try:
+        await main()
+    finally:
+        await _cancel_leftovers()
+        await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 def _run_contained(loop: asyncio.AbstractEventLoop, until: asyncio.Future[Any]) -> None:
@@ -220,17 +225,13 @@ def _run_contained(loop: asyncio.AbstractEventLoop, until: asyncio.Future[Any]) 
             return
 
 
-def _cancel_leftovers(loop: asyncio.AbstractEventLoop) -> None:
-    leftovers = asyncio.all_tasks(loop)
+async def _cancel_leftovers() -> None:
+    leftovers = asyncio.all_tasks() - {asyncio.current_task()}
     if not leftovers:
         return
     for task in leftovers:
         task.cancel()
-    _run_contained(loop, loop.create_task(_wait_for(leftovers)))
+    await asyncio.wait(leftovers)
     for task in leftovers:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.opt(exception=error).warning("A task ended with an error while its actor ended")
-
-
-async def _wait_for(tasks: set[asyncio.Task[Any]]) -> None:
-    await asyncio.wait(tasks)
