@@ -36,7 +36,8 @@ _PEERS = (OURS, ONE_EACH, RAW, REFERENCE)
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    rounds: int = 12
+    rounds: int = 24
+    """Many: what a turn takes depends on the moment far more than on the peer."""
     turns: int = 20
 
 

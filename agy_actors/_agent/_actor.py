@@ -52,6 +52,9 @@ __all__ = ["AgentActor", "Outcome", "Reporter", "StreamChat"]
 
 _FELL_BEHIND = "subscriber fell behind"
 _LAG = 0.2  # Seconds that a loop which turns takes at most to hear of something; arbitrary.
+_AFTERMATH = 3.0
+"""Seconds after a turn for which the harness may still speak of it. It takes milliseconds;
+arbitrary: enough for a machine that is busy."""
 _SILENCE = 4.0  # Seconds; the harness gives an agent up that has not read for 5.
 
 
@@ -140,6 +143,7 @@ class AgentActor(TurnTakingActor):
                 host=self.spec.host,
                 group=self.spec.pace_key,
                 on_line=self._hear_line,
+                has_turn=self._has_turn,
                 on_death=self._from_thread(self._harness_died),
                 on_step=self._see_steps,
                 variables=self._variables_of_turn,
@@ -228,6 +232,12 @@ class AgentActor(TurnTakingActor):
             self._from_thread(self._hear_rumour)(rumour, others)
         elif _FELL_BEHIND in line:
             self._from_thread(self._hear_of_held_up)(self._host.monotonic(), others)
+
+    def _has_turn(self) -> bool:
+        """Tell, on any thread, whether the harness may speak of a turn of this agent."""
+        session = self._session
+        lately = self._host.monotonic() - self._last_turn_ended <= _AFTERMATH
+        return self._current is not None or lately or (session is not None and session.busy)
 
     def _hear_rumour(self, rumour: Rumour, others: tuple[str, ...]) -> None:
         self._goroutines.append(rumour.goroutine)

@@ -54,7 +54,8 @@ class Session:
         host: who has processes to share; `None` for one of its own.
         group: what it belongs to, such as all that use one API key.
         on_line: called with each line of the harness's standard error, and with the groups of
-            all others on the same process, on any thread.
+            all others on the same process that it may be about, on any thread.
+        has_turn: returns whether the harness may speak of this conversation, on any thread.
         on_death: called when the harness is gone, on any thread.
         on_step: called when a step has come, on the session's loop.
         variables: returns the context variables, with their values, for tools and hooks.
@@ -69,6 +70,7 @@ class Session:
         host: AsyncioActorRef | None = None,
         group: str = "",
         on_line: OnLine,
+        has_turn: Callable[[], bool],
         on_death: Callable[[], None],
         on_step: Callable[[], None],
         variables: Callable[[], Variables] = tuple,
@@ -83,6 +85,7 @@ class Session:
             group=group,
             grace=stop_grace,
             on_line=on_line,
+            has_turn=has_turn,
             on_death=on_death,
             on_wait=self._hold_start_limit,
             variables=variables,

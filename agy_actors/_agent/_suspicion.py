@@ -6,13 +6,13 @@ these lines explain turns that do not end. They name no conversation, and a proc
 have several; each names the goroutine that wrote it, and a turn keeps its own for as long
 as it lasts. What is known of whose a goroutine is:
 
+*   One that speaks while no other conversation of the process has a turn is this turn's.
 *   When its wait is over, a goroutine reports the failure in a line, and its turn gets
     the ERROR step. A turn that gets none then has another goroutine.
-*   A turn that is cancelled during a call of the model says so in a line of its goroutine.
-    One that is cancelled during its wait says nothing.
 *   A goroutine that was heard of before the turn began is another's.
 
 Where all that does not tell, nothing is said of the turn: no error is better than another's.
+Nothing is guessed from what comes late or not at all: on a busy machine anything may.
 
 The lines are those of google-antigravity 0.1.22.
 """
@@ -40,7 +40,6 @@ _QUOTED = re.compile(r"[\"\\{]")
 _CORE = 100  # Characters; arbitrary: enough to tell one failure from another.
 _RETRIED = "Encountered retryable"
 _REPORTED = "errorreport.go"
-_CANCELLED = "context canceled"
 
 
 class RumourKind(enum.Enum):
@@ -51,9 +50,6 @@ class RumourKind(enum.Enum):
 
     REPORTED = enum.auto()
     """A failure is reported to its turn just now."""
-
-    CANCELLED = enum.auto()
-    """A call of the model was cancelled."""
 
 
 class Rumour(NamedTuple):
@@ -73,8 +69,6 @@ def read_rumour(line: str) -> Rumour | None:
         return Rumour(RumourKind.RETRIED, goroutine, retried + words)
     if match is not None and _REPORTED in line:
         return Rumour(RumourKind.REPORTED, goroutine, match[2])
-    if goroutine is not None and _CANCELLED in line:
-        return Rumour(RumourKind.CANCELLED, goroutine, "")
     return None
 
 
@@ -96,8 +90,7 @@ class Suspicions:
         self._told: dict[int | None, tuple[float, ModelFailure]] = {}
         self._reports: list[tuple[float, int | None, str]] = []
         self._own_errors: list[tuple[float, str]] = []
-        self._cancelled: list[tuple[float, int | None]] = []
-        self._in_company = False
+        self._heard_alone: set[int | None] = set()
 
     def hear(
         self, rumour: Rumour, failure: ModelFailure | None = None, *, alone: bool = True
@@ -107,16 +100,15 @@ class Suspicions:
         Args:
             rumour: the line.
             failure: what it says of the model's service, if it is of a retry.
-            alone: whether no other conversation was on the process when it came.
+            alone: whether no other conversation of the process had a turn when it came.
         """
         now = self._now()
-        self._in_company = self._in_company or not alone
         if rumour.goroutine in self._strangers:
             return
+        if alone:
+            self._heard_alone.add(rumour.goroutine)
         if rumour.kind is RumourKind.REPORTED:
             self._reports.append((now, rumour.goroutine, _core(rumour.words)))
-        elif rumour.kind is RumourKind.CANCELLED:
-            self._cancelled.append((now, rumour.goroutine))
         elif failure is not None:
             self._told.pop(rumour.goroutine, None)  # The latest is the last.
             self._told[rumour.goroutine] = (now, failure)
@@ -132,37 +124,17 @@ class Suspicions:
             goroutine: told for goroutine, told in self._told.items() if now - told[0] <= SKEW
         }
 
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a suspicion that may be another turn's."""
-        return self._in_company and bool(self._candidates()) and self._own() is None
-
     def certain(self) -> ModelFailure | None:
         """Return the last failure that was told of this turn, if it cannot be another's."""
         own = self._own()
         if own is not None:
             return self._told[own][1] if own in self._told else None
-        return None if self._in_company else self._last()
-
-    def likely(self, cancelled_at: float) -> ModelFailure | None:
-        """Return the last failure that must be this turn's, for all we know.
-
-        Args:
-            cancelled_at: when the turn was cancelled, which it was while it waited for the
-                model. The harness had the time to say something of that.
-        """
-        if self._own() is not None or not self._in_company:
-            return self.certain()
-        candidates = self._candidates()
-        told = [goroutine for at, goroutine in self._cancelled if at >= cancelled_at]
-        if told and not any(goroutine in candidates for goroutine in told):
-            return None  # It was in a call of the model, and none of those was.
-        alike = len({failure.status for failure in candidates.values()}) == 1
-        return self._last() if alike else None
-
-    def _last(self) -> ModelFailure | None:
-        candidates = list(self._candidates().values())
-        return candidates[-1] if candidates else None
+        mine = [
+            failure
+            for goroutine, failure in self._candidates().items()
+            if goroutine in self._heard_alone
+        ]
+        return mine[-1] if mine else None
 
     def _own(self) -> int | None:
         """Return the turn's goroutine, if its ERROR steps told which it is."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextlib
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -59,10 +60,6 @@ _GOROUTINES = 1000
 """How many of the harness's goroutines are remembered, so that what they say later is not
 taken for this turn's. Arbitrary: well above what is told during one turn."""
 
-_HEARSAY = 0.1
-"""Seconds for the harness to say beside its steps what it was cancelled in. It takes
-milliseconds; arbitrary."""
-
 
 class StreamChat(Message[ChatReply]):
     """A `Chat` whose answer goes onto a `Tape` as it comes."""
@@ -103,6 +100,8 @@ class TurnTakingActor(AnsweringActor):
         """Those of the harness that were heard of, the last of them."""
         self._last_arrival = 0.0
         """When something of a turn came last, on the host's clock."""
+        self._last_turn_ended = -math.inf
+        """On the host's clock."""
 
     @abc.abstractmethod
     def _crash(self, error: Exception) -> None:
@@ -360,6 +359,7 @@ class TurnTakingActor(AnsweringActor):
             self._publish(TurnEnded, turn=self.life.turns, seconds=seconds, error=kind)
 
     def _end_turn(self, *, handed_over: bool) -> None:
+        self._last_turn_ended = self._host.monotonic()
         self._current = None
         self.turn_envelope = None
         self._abandon_adopted()
@@ -392,12 +392,9 @@ class TurnTakingActor(AnsweringActor):
                 await self._read_steps(session, turn, stall, tape)
         except TimeoutError:
             stalled = self._loop.time() < deadline
-            cancelled_at = await self._halt_silent(session, turn)
+            await self._halt_or_crash(session)
             raise self._timeout_error(
-                turn,
-                stall if stalled else trial.seconds,
-                stalled=stalled,
-                cancelled_at=cancelled_at,
+                turn, stall if stalled else trial.seconds, stalled=stalled
             ) from None
         except SessionBroken as broken:
             # Not as the cause: it holds what the service said, keys included.
@@ -534,17 +531,6 @@ class TurnTakingActor(AnsweringActor):
         if abandoned:
             raise asyncio.CancelledError
 
-    async def _halt_silent(self, session: Session, turn: Turn) -> float | None:
-        """Halt a turn that is late; return when that was, if it then waited for the model."""
-        waited = not (turn.tools_at_work or self._people_asked)
-        cancelled_at = self._host.monotonic()
-        await self._halt_or_crash(session)
-        if self._broken or not waited:  # It may have been stuck anywhere.
-            return None
-        if turn.suspicions.is_open:
-            await asyncio.sleep(_HEARSAY)
-        return cancelled_at
-
     # Errors.
 
     def _note_refusal(self, failure: ModelFailure | None) -> None:
@@ -555,13 +541,8 @@ class TurnTakingActor(AnsweringActor):
     def _model_error(self, turn: Turn, failure: ModelFailure) -> TurnError:
         return model_error(failure, str(self), text=turn.text, tool_calls=turn.tool_calls)
 
-    def _timeout_error(
-        self, turn: Turn, seconds: float, *, stalled: bool, cancelled_at: float | None = None
-    ) -> TurnError:
-        told = turn.suspicions
-        failure = turn.failure or (
-            told.certain() if cancelled_at is None else told.likely(cancelled_at)
-        )
+    def _timeout_error(self, turn: Turn, seconds: float, *, stalled: bool) -> TurnError:
+        failure = turn.failure or turn.suspicions.certain()
         if failure is not None:
             self._note_refusal(failure)
             return self._model_error(turn, failure)

@@ -55,7 +55,8 @@ class Harness:
         group: what the agent belongs to, such as all that use one API key.
         grace: seconds for a process of its own to end by itself before it is killed.
         on_line: called with each line of the process's standard error, which may be about any
-            conversation on it, and with the groups of all others.
+            conversation on it that has a turn, and with the groups of the others that do.
+        has_turn: returns whether the agent has a turn, or had one just now.
         on_death: called when the process is gone, however it went.
         on_wait: called with `True`, on the agent's loop, when the agent begins to wait for
             a place on a process, and with `False` when it has one.
@@ -71,6 +72,7 @@ class Harness:
         group: str,
         grace: float,
         on_line: OnLine,
+        has_turn: Callable[[], bool],
         on_death: Callable[[], None],
         on_wait: Callable[[bool], None],
         variables: Callable[[], Variables],
@@ -84,6 +86,7 @@ class Harness:
             host,
             conversation,
             group,
+            has_turn=has_turn,
             on_line=on_line,
             on_death=on_death,
             on_wait=on_wait,

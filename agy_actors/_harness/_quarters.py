@@ -145,8 +145,9 @@ class SharedQuarters(Quarters):
         host: the host.
         conversation: the conversation's id.
         group: what it belongs to.
+        has_turn: returns whether it has a turn, or had one just now, on any thread.
         on_line: called with each line of the process's standard error, and with the groups
-            of the others on it, on any thread.
+            of the others that it may be about, on any thread.
         on_death: called when the process is gone, on any thread.
         on_wait: called with `True` when the conversation begins to wait for a place, and
             with `False` when it has one.
@@ -158,6 +159,7 @@ class SharedQuarters(Quarters):
         conversation: str,
         group: str,
         *,
+        has_turn: Callable[[], bool],
         on_line: OnLine,
         on_death: Callable[[], None],
         on_wait: Callable[[bool], None],
@@ -170,6 +172,7 @@ class SharedQuarters(Quarters):
         self._broken_off = False
         # As the host's tenant.
         self.group = group
+        self.has_turn = has_turn
         self.hear = on_line
         self.lose = on_death
 

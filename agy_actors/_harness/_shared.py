@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LAST_WORDS", "Seat", "SharedProcess", "Tenant"]
 
+_ECHO = 3.0
+"""Seconds for which a line may be about a tenant that has left in the middle of a turn. It
+takes milliseconds; arbitrary."""
+
 LAST_WORDS = 20
 """Lines of standard error kept for an error message; arbitrary."""
 
@@ -27,12 +32,15 @@ class Tenant(Protocol):
     group: str
     """What it belongs to."""
 
+    def has_turn(self, /) -> bool:
+        """Tell whether a line of the process may be about it: it has a turn, or had just now."""
+
     def hear(self, line: str, others: tuple[str, ...], /) -> None:
         """Hear a line of the process's standard error, which may be about any tenant.
 
         Args:
             line: the line.
-            others: the groups of all other tenants.
+            others: the groups of all other tenants that it may be about.
         """
 
     def lose(self, /) -> None:
@@ -61,6 +69,8 @@ class SharedProcess:
         self._reader: threading.Thread | None = None
         self._tenants: tuple[Tenant, ...] = ()
         """Replaced and never changed: its reader reads it."""
+        self._left: tuple[tuple[float, str], ...] = ()
+        """When tenants left whom a line may still be about, and their groups. Likewise."""
         self._address: Address | None = None
         self.tail: deque[str] = deque(maxlen=LAST_WORDS)
         """The last lines of its standard error."""
@@ -107,6 +117,11 @@ class SharedProcess:
 
     def remove(self, tenant: Tenant) -> None:
         """Let a tenant hear no more."""
+        now = time.monotonic()
+        left = [(at, group) for at, group in self._left if now - at <= _ECHO]
+        if tenant.has_turn():
+            left.append((now, tenant.group))
+        self._left = tuple(left)
         self._tenants = tuple(other for other in self._tenants if other is not tenant)
 
     def kill(self) -> None:
@@ -134,9 +149,13 @@ class SharedProcess:
 
     def _hear(self, line: str) -> None:
         self.tail.append(line)
+        now = time.monotonic()
+        left = tuple(group for at, group in self._left if now - at <= _ECHO)
         tenants = self._tenants
+        active = [tenant for tenant in tenants if tenant.has_turn()]
         for tenant in tenants:
-            tenant.hear(line, tuple(other.group for other in tenants if other is not tenant))
+            others = (other.group for other in active if other is not tenant)
+            tenant.hear(line, (*others, *left))
 
     def give_up(self) -> None:
         """Kill it and have its tenants learn that it is gone, whether it goes or not."""

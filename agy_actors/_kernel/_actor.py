@@ -538,8 +538,10 @@ class AsyncioActor(pykka.Actor):
                 stopped = self._stop_hooks()
             if stopped is not None:
                 await stopped
-        except _FAILURES:  # pykka: on_stop's failure is logged.
-            self._handle_failure(*sys.exc_info())
+        except _FAILURES as failure:  # pykka: on_stop's failure is logged.
+            # Cut off by the end of the loop, where one that was forsaken came back: no failure.
+            if not (self._ended and isinstance(failure, asyncio.CancelledError)):
+                self._handle_failure(*sys.exc_info())
         finally:
             self._end()
 

@@ -339,10 +339,15 @@ class SimulatedAgent(AgentConfig):
         crashes: how often its process dies, at a step that the simulation draws.
         start: the seconds that a start takes.
         stop: the seconds that an end takes.
+        api_key: whose quota it takes from, as others of the same key do.
         settings: fields of the SDK's `AgentConfig`: `tools`, say, which are called.
     """
 
     session_type: ClassVar[type[Session]] = SimulatedSession
+
+    api_key: str = ""
+    """Whose quota it takes from."""
+
     _stage: _Stage = PrivateAttr()
 
     def __init__(
@@ -352,9 +357,10 @@ class SimulatedAgent(AgentConfig):
         crashes: int = 0,
         start: float = 0.0,
         stop: float = 0.0,
+        api_key: str = "",
         **settings: Any,
     ) -> None:
-        super().__init__(**settings)
+        super().__init__(**{**settings, "api_key": api_key})
         self._stage = _Stage(script, crashes=crashes, start=start, stop=stop)
 
     @property

@@ -37,10 +37,6 @@ def reported(turn: Suspicions, goroutine: int) -> None:
     turn.hear(Rumour(RumourKind.REPORTED, goroutine, 'Error 503: "busy"'), alone=False)
 
 
-def cancelled(turn: Suspicions, goroutine: int) -> None:
-    turn.hear(Rumour(RumourKind.CANCELLED, goroutine, ""), alone=False)
-
-
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -60,7 +56,7 @@ def cancelled(turn: Suspicions, goroutine: int) -> None:
         (
             GLOG + "E1124 02:00:23.555106      92 stream_handler.go:107] error encountered while"
             " processing planner output: context canceled",
-            Rumour(RumourKind.CANCELLED, 92, ""),
+            None,
         ),
         (
             "Encountered retryable api error",
@@ -75,91 +71,61 @@ def test_a_line_is_taken_apart(line: str, expected: Rumour | None) -> None:
     assert read_rumour(line) == expected
 
 
-def test_what_is_told_of_a_process_of_its_own_is_of_the_turn(turn: Suspicions) -> None:
+def test_what_is_told_while_no_other_has_a_turn_is_of_this_one(turn: Suspicions) -> None:
     told(turn, 1, alone=True)
 
-    assert (turn.certain(), turn.is_open) == (BUSY, False)
+    assert turn.certain() == BUSY
 
 
-def test_what_is_told_in_company_is_not_certain(turn: Suspicions, clock: Clock) -> None:
+def test_what_is_told_in_company_is_nobodys(turn: Suspicions) -> None:
     told(turn, 1, alone=False)
 
-    assert (turn.certain(), turn.is_open) == (None, True)
-    assert turn.likely(clock.now) == BUSY
+    assert turn.certain() is None
 
 
-def test_an_error_step_tells_whose_it_was(turn: Suspicions, clock: Clock) -> None:
+def test_who_spoke_alone_is_known_in_company(turn: Suspicions) -> None:
+    told(turn, 1, BUSY, alone=True)
+    told(turn, 1, QUOTA, alone=False)
+    told(turn, 2, BUSY, alone=False)
+
+    assert turn.certain() == QUOTA
+
+
+def test_an_error_step_tells_whose_it_was(turn: Suspicions) -> None:
     told(turn, 1, QUOTA, alone=False)
     told(turn, 2, BUSY, alone=False)
     reported(turn, 2)
     turn.note_error(r'It failed. ("Error 503: \"busy\"")')
 
-    assert (turn.certain(), turn.is_open) == (BUSY, False)
-    assert turn.likely(clock.now) == BUSY
+    assert turn.certain() == BUSY
 
 
-def test_an_error_step_of_other_words_is_no_claim(turn: Suspicions, clock: Clock) -> None:
+def test_an_error_step_of_other_words_is_no_claim(turn: Suspicions) -> None:
     told(turn, 2, alone=False)
     reported(turn, 2)
     turn.note_error("unexpected EOF")
 
     assert turn.certain() is None
-    clock.now += SKEW + 0.1
-    assert turn.likely(clock.now) is None
 
 
 def test_a_report_without_an_error_step_was_anothers(turn: Suspicions, clock: Clock) -> None:
-    told(turn, 1, alone=False)
+    told(turn, 1, alone=True)
     reported(turn, 1)
     clock.now += SKEW + 0.1
 
-    assert turn.likely(clock.now) is None
+    assert turn.certain() is None
 
 
-def test_who_was_in_a_call_of_the_model_was_not_waiting_to_retry(
-    turn: Suspicions, clock: Clock
-) -> None:
-    told(turn, 1, alone=False)
-    cancelled_at = clock.now
-    cancelled(turn, 2)
+def test_who_was_heard_of_before_the_turn_is_anothers(turn: Suspicions) -> None:
+    told(turn, 99, alone=True)
 
-    assert turn.likely(cancelled_at) is None
-
-
-def test_a_call_that_was_cancelled_before_says_nothing(turn: Suspicions, clock: Clock) -> None:
-    told(turn, 1, alone=False)
-    cancelled(turn, 2)
-    clock.now += 1.0
-
-    assert turn.likely(clock.now) == BUSY
-
-
-def test_who_retries_just_now_may_be_in_a_call(turn: Suspicions, clock: Clock) -> None:
-    told(turn, 1, alone=False)
-    cancelled_at = clock.now
-    cancelled(turn, 1)
-
-    assert turn.likely(cancelled_at) == BUSY
-
-
-def test_of_different_failures_none_is_said(turn: Suspicions, clock: Clock) -> None:
-    told(turn, 1, QUOTA, alone=False)
-    told(turn, 2, BUSY, alone=False)
-
-    assert turn.likely(clock.now) is None
-
-
-def test_who_was_heard_of_before_the_turn_is_anothers(turn: Suspicions, clock: Clock) -> None:
-    told(turn, 99, alone=False)
-
-    assert turn.likely(clock.now) is None
+    assert turn.certain() is None
 
 
 def test_output_refutes_what_was_told_clearly_before(turn: Suspicions, clock: Clock) -> None:
-    told(turn, 1, QUOTA, alone=False)
+    told(turn, 1, QUOTA, alone=True)
     clock.now += SKEW + 0.1
-    told(turn, 2, BUSY, alone=False)
 
     turn.note_output()
 
-    assert turn.likely(clock.now) == BUSY
+    assert turn.certain() is None

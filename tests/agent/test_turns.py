@@ -215,7 +215,7 @@ def test_a_sent_turn_that_crashes_is_carried_out_by_the_next_incarnation(
 def test_a_turn_that_is_told_and_fails_does_not_end_the_agent(
     model: ScriptedModel, agent: AgentRef
 ) -> None:
-    model.then(silence())
+    model.when("^hi$", silence())
 
     agent.tell(Chat("hi", timeout=0.3))
 

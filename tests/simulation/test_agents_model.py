@@ -340,6 +340,65 @@ def test_a_cancellation_reaches_the_turn_that_runs_and_no_other(strategy: Any) -
     explore(scenario, strategy(4), runs=times(60))
 
 
+@SETTINGS
+@hypothesis.given(schedule=schedules(), when=st.sampled_from([0.0, 0.5, 1.0]))
+def test_a_cancellation_is_over_when_its_turn_is(schedule: Deviations, when: float) -> None:
+    def scenario(sim: Simulation) -> None:
+        with supervise() as supervisor:
+            config = SimulatedAgent([reply(after=1.0), reply(after=40.0)])
+            agent = supervisor.create_agent(config, name="poet")
+            first = agent.ask(Chat("first"), block=False)
+            sim.sleep(when)
+            agent.ask(Cancel())
+            with contextlib.suppress(TurnCancelled):
+                first.get()
+            assert agent.ask(Chat("second")).attempts == 1
+            assert agent.ask(GetStatistics()).restarts == 0
+
+    Simulation(schedule).run(scenario)
+
+
+@SETTINGS
+@hypothesis.given(schedule=schedules(), prompts=st.integers(2, 4), crashes=st.integers(1, 3))
+def test_the_turns_of_one_sender_keep_their_order_through_crashes(
+    schedule: Deviations, prompts: int, crashes: int
+) -> None:
+    def scenario(sim: Simulation) -> None:
+        del sim
+        with supervise(max_restarts=50) as supervisor:
+            config = SimulatedAgent([crash(after=1.0)] * crashes)
+            agent = supervisor.create_agent(config, "poet", retry=RetryPolicy(attempts=9))
+            asks = [agent.ask(Chat(str(n)), block=False) for n in range(prompts)]
+            assert [ask.get().text for ask in asks] == [str(n) for n in range(prompts)]
+            begun = [int(request.prompt) for request in config.requests]
+            assert begun == sorted(begun)
+
+    Simulation(schedule).run(scenario)
+
+
+@SETTINGS
+@hypothesis.given(schedule=schedules())
+def test_a_key_at_its_quota_holds_back_no_other_key(schedule: Deviations) -> None:
+    def scenario(sim: Simulation) -> None:
+        with supervise() as supervisor:
+            held = SimulatedAgent([quota(300.0)], api_key="one-key")
+            free = SimulatedAgent(api_key="another-key")
+            refused = supervisor.create_agent(held, name="refused")
+            other = supervisor.create_agent(free, name="other")
+
+            def ask() -> None:
+                with pytest.raises(QuotaExceeded):
+                    refused.ask(Chat("x"))
+
+            asking = sim.client(ask)
+            assert other.ask(Chat("first")).text == "first"
+            asking.result()
+            assert other.ask(Chat("second")).text == "second"
+            assert sim.now == 0.0
+
+    Simulation(schedule).run(scenario)
+
+
 @pytest.mark.parametrize("strategy", [RandomSchedules, PctSchedules])
 def test_a_refused_turn_is_tried_again_when_the_service_said_so(strategy: Any) -> None:
     def scenario(sim: Simulation) -> None:
