@@ -3,6 +3,7 @@
     python -m benchmarks.recovery errors  [--repetitions 200]   # F1 to F3 of the SDK
     python -m benchmarks.recovery kills   [--repetitions 100]   # F6: SIGKILL mid-turn
     python -m benchmarks.recovery queries                       # queries during a turn
+    python -m benchmarks.recovery shared  [--repetitions 20]    # SIGKILL of a process of 16
 
 Each prints what it counted and measured, and exits with 1 if anything was lost, crossed,
 empty or late.
@@ -10,6 +11,7 @@ empty or late.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -22,6 +24,7 @@ from agy_actors import (
     AgentDeadError,
     Cancel,
     Chat,
+    GetHistory,
     GetStatistics,
     GetTotalUsage,
     GetTurnCount,
@@ -36,6 +39,8 @@ from agy_actors.testing import Reply, ScriptedModel, http_error, quota_error, sa
 from benchmarks._soak import Failures, print_times
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agy_actors import AgentRef
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
@@ -194,6 +199,114 @@ def queries(asks: Annotated[int, typer.Option(min=1)] = 1000) -> None:
         _expect(ref, "next", failures)
         print(f"the next turn took {(time.perf_counter() - started) * 1e3:.1f} ms")
     failures.finish()
+
+
+_TENANTS = 16
+_IN_TURNS = 8
+_NEIGHBOURS = 4
+_BEFORE = 1.0  # Seconds for which the neighbours are alone with the cores.
+
+
+@app.command()
+def shared(repetitions: Annotated[int, typer.Option(min=1)] = 20) -> None:
+    """Kill a process that sixteen agents share, eight of them in a turn, beside another one."""
+    failures = Failures()
+    recoveries: list[float] = []
+    interrupted: dict[str, int] = {}
+    neighbours = _Neighbours()
+    with ScriptedModel(keep=100) as model:
+        for number in range(repetitions):
+            # Fresh ones each time: those that recover may come to be on the other process.
+            with Supervisor.start(max_conversations_per_process=_TENANTS) as supervisor:
+                agents = [
+                    supervisor.create_agent(model.openai_config(), name=f"agent-{index}")
+                    for index in range(_TENANTS + _NEIGHBOURS)
+                ]
+                tenants, others = agents[:_TENANTS], agents[_TENANTS:]
+                for ref in tenants:
+                    _expect(ref, f"before-{number}", failures)
+                with neighbours.at_work(others):
+                    recoveries.append(_kill_shared(tenants, model, number, interrupted, failures))
+                for ref in others:
+                    if ref.ask(GetStatistics()).restarts:
+                        failures.add(f"{ref}, on another process, was restarted")
+    for error in neighbours.errors:
+        failures.add(f"a neighbour on another process saw {error!r}")
+    print(f"{repetitions} kills; the {_IN_TURNS} turns each ended as {interrupted}")
+    print_times(f"from the kill until all {_TENANTS} have answered", recoveries)
+    print_times("a neighbour's turn, before the kills", neighbours.before)
+    print_times("a neighbour's turn, while others recovered", neighbours.times)
+    failures.finish()
+
+
+def _kill_shared(
+    agents: list[AgentRef],
+    model: ScriptedModel,
+    number: int,
+    interrupted: dict[str, int],
+    failures: Failures,
+) -> float:
+    gate = threading.Event()
+    model.when(rf"^held-{number}$", say("held", gate=gate), times=_IN_TURNS)
+    turns = [ref.ask(Chat(f"held-{number}"), block=False) for ref in agents[:_IN_TURNS]]
+    while sum(request.prompt == f"held-{number}" for request in model.requests) < _IN_TURNS:
+        time.sleep(0.005)
+    (pid,) = {ref.ask(GetStatistics()).harness_pid for ref in agents}
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    killed = time.perf_counter()
+    answers = [ref.ask(Chat(f"after-{number}"), block=False) for ref in agents]
+    for ref, answer in zip(agents, answers, strict=True):
+        if (text := answer.get(timeout=30.0).text) != f"echo: after-{number}":
+            failures.add(f"{ref} answered {text!r}")
+    seconds = time.perf_counter() - killed
+    gate.set()
+    for turn in turns:
+        try:
+            outcome = turn.get(timeout=30.0).text
+        except TurnError as error:
+            outcome = type(error).__name__
+        interrupted[outcome] = interrupted.get(outcome, 0) + 1
+    for ref in agents:
+        said = [step.content for step in ref.ask(GetHistory())]
+        if f"before-{number}" not in said:
+            failures.add(f"{ref} has lost its history")
+    return seconds
+
+
+class _Neighbours:
+    """Agents on another process, each of which has turn after turn."""
+
+    def __init__(self) -> None:
+        self.before: list[float] = []
+        self.times: list[float] = []
+        self.errors: list[BaseException] = []
+
+    @contextlib.contextmanager
+    def at_work(self, agents: list[AgentRef]) -> Iterator[None]:
+        over, disturbed = threading.Event(), threading.Event()
+
+        def work(ref: AgentRef) -> None:
+            while not over.is_set():
+                self._ask(ref, self.times if disturbed.is_set() else self.before)
+
+        threads = [threading.Thread(target=work, args=(ref,)) for ref in agents]
+        for thread in threads:
+            thread.start()
+        over.wait(_BEFORE)
+        disturbed.set()
+        yield
+        over.set()
+        for thread in threads:
+            thread.join()
+
+    def _ask(self, ref: AgentRef, times: list[float]) -> None:
+        started = time.perf_counter()
+        try:
+            ref.ask(Chat("neighbour"), timeout=30.0)
+        except Exception as error:  # noqa: BLE001 (it is counted)
+            self.errors.append(error)
+        times.append(time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -52,9 +52,9 @@ __all__ = ["AgentActor", "Outcome", "Reporter", "StreamChat"]
 
 _FELL_BEHIND = "subscriber fell behind"
 _LAG = 0.2  # Seconds that a loop which turns takes at most to hear of something; arbitrary.
-_AFTERMATH = 3.0
-"""Seconds after a turn for which the harness may still speak of it. It takes milliseconds;
-arbitrary: enough for a machine that is busy."""
+_AFTERMATH = 1.0
+"""Seconds for which the harness may still speak of a turn that was broken off. It takes
+milliseconds; arbitrary: enough for a machine that is busy."""
 _SILENCE = 4.0  # Seconds; the harness gives an agent up that has not read for 5.
 
 
@@ -236,7 +236,7 @@ class AgentActor(TurnTakingActor):
     def _has_turn(self) -> bool:
         """Tell, on any thread, whether the harness may speak of a turn of this agent."""
         session = self._session
-        lately = self._host.monotonic() - self._last_turn_ended <= _AFTERMATH
+        lately = self._host.monotonic() - self._last_break <= _AFTERMATH
         return self._current is not None or lately or (session is not None and session.busy)
 
     def _hear_rumour(self, rumour: Rumour, others: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from google.antigravity.types import AntigravityCancelledError, StopReason
+from google.antigravity.types import AntigravityCancelledError, StepSource, StopReason
 from loguru import logger
 
 from agy_actors._harness import Harness, make_agent, watch_steps
@@ -97,6 +97,10 @@ class Session:
         self._opened = False
         self._steps: AsyncIterator[Step] | None = None
         self._broken: SessionBroken | None = None
+        self._latest: dict[str, int] = {}
+        """The highest index of the steps that came, by trajectory."""
+        self._before: dict[str, int] = {}
+        """What that was when the prompt went out, until the turn's first step is here."""
 
     @property
     def pid(self) -> int | None:
@@ -159,6 +163,7 @@ class Session:
         """
         self._check()
         self._denial = None
+        self._before = dict(self._latest)
         try:
             await self._agent.conversation.send(prompt)
         except (Exception, AntigravityCancelledError) as error:
@@ -192,7 +197,23 @@ class Session:
                 raise PromptDenied(denial) from None
             raise self._break(_reason(error)) from error
         self._steps = steps
+        self._note_index(step)
         return step
+
+    def is_stale(self, step: Step) -> bool:
+        """Tell whether a step that has just come is of a turn before.
+
+        The harness says that a turn has ended, and then sends what it still has of it: seen
+        where a turn is cancelled while text comes. A turn begins with its prompt as a step.
+        """
+        return step.step_index <= self._before.get(step.trajectory_id, -1)
+
+    def _note_index(self, step: Step) -> None:
+        trajectory, index = step.trajectory_id, step.step_index
+        before = self._before.get(trajectory)
+        if before is not None and step.source == StepSource.USER and index > before:
+            del self._before[trajectory]  # All that comes from here on is of this turn.
+        self._latest[trajectory] = max(index, self._latest.get(trajectory, -1))
 
     async def cancel(self) -> None:
         """Ask the harness to end the turn.

@@ -27,6 +27,7 @@ from agy_actors._agent._diagnosis import QUOTA_STATUS, diagnose, model_error
 from agy_actors._agent._errors import (
     AgentDeadError,
     InvalidOutput,
+    ModelError,
     TurnCancelled,
     TurnDenied,
     TurnError,
@@ -100,8 +101,8 @@ class TurnTakingActor(AnsweringActor):
         """Those of the harness that were heard of, the last of them."""
         self._last_arrival = 0.0
         """When something of a turn came last, on the host's clock."""
-        self._last_turn_ended = -math.inf
-        """On the host's clock."""
+        self._last_break = -math.inf
+        """When a turn was broken off last, on the host's clock."""
 
     @abc.abstractmethod
     def _crash(self, error: Exception) -> None:
@@ -255,6 +256,7 @@ class TurnTakingActor(AnsweringActor):
                     await self._wait_to_try(trial, turn)
                     return await self._try(turn, trial, prompt, stall or stall_timeout(), tape)
                 except TurnError as error:
+                    self._note_break(error)
                     delay = self._delay_of_retry(error, turn, trial, tape)
                     if delay is None:
                         raise
@@ -276,6 +278,7 @@ class TurnTakingActor(AnsweringActor):
             raise
         finally:
             handed_over = handed_over and self._ended
+            self._note_break(failure)
             if not handed_over:
                 self._note_end(started, failure)
             self._end_turn(handed_over=handed_over)
@@ -351,6 +354,11 @@ class TurnTakingActor(AnsweringActor):
                 error=self.redact(str(error)),
             )
 
+    def _note_break(self, failure: BaseException | None) -> None:
+        """Note that a turn was broken off, if the harness may not have had its last word."""
+        if failure is not None and not isinstance(failure, ModelError):
+            self._last_break = self._host.monotonic()
+
     def _note_end(self, started: float, failure: BaseException | None) -> None:
         kind = None if failure is None else type(failure).__name__
         self._log.bind(turn=self.life.turns).debug("Turn ended: {}", kind or "well")
@@ -359,7 +367,6 @@ class TurnTakingActor(AnsweringActor):
             self._publish(TurnEnded, turn=self.life.turns, seconds=seconds, error=kind)
 
     def _end_turn(self, *, handed_over: bool) -> None:
-        self._last_turn_ended = self._host.monotonic()
         self._current = None
         self.turn_envelope = None
         self._abandon_adopted()
@@ -451,6 +458,8 @@ class TurnTakingActor(AnsweringActor):
             if step is None:
                 return
             self.life.record(step)
+            if session.is_stale(step):
+                continue
             before = turn.failure
             for event in turn.observe(step):
                 self.spec.pace.accepted(self.spec.pace_key)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LAST_WORDS", "Seat", "SharedProcess", "Tenant"]
 
-_ECHO = 3.0
+_ECHO = 1.0
 """Seconds for which a line may be about a tenant that has left in the middle of a turn. It
 takes milliseconds; arbitrary."""
 

@@ -185,6 +185,11 @@ class SimulatedSession(Session):
             self._check()
         return step
 
+    def is_stale(self, step: sdk.Step) -> bool:
+        """Tell that it is not: what is not played to its end is gone."""
+        del step
+        return False
+
     async def cancel(self) -> None:
         """End the turn, unless it is stuck."""
         self._check()

@@ -20,6 +20,7 @@ from agy_actors.testing import ScriptedModel, http_error
 from tests.harnesses import PATIENCE, SOON, until
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from agy_actors import SupervisorRef
@@ -60,6 +61,7 @@ def session_of(config: Any, **settings: Any) -> Session:
             "start_timeout": PATIENCE,
             "stop_grace": 10.0,
             "on_line": lambda *_: None,
+            "has_turn": lambda: False,
             "on_death": lambda: None,
             "on_step": lambda: None,
             **settings,
@@ -225,6 +227,34 @@ def test_what_broke_a_session_is_not_told_with_the_harnesss_old_lines(
         return str(caught.value)
 
     assert "stderr" not in asyncio.run(main())
+
+
+def test_what_comes_late_of_a_turn_is_not_of_the_next(model: ScriptedModel, tmp_path: Path) -> None:
+    async def steps_of(session: Session) -> AsyncIterator[Any]:
+        while (step := await session.next_step()) is not None:
+            yield step
+
+    async def main() -> list[tuple[str, bool]]:
+        session = session_of(model.openai_config(save_dir=str(tmp_path)))
+        await session.open()
+        await session.send("one")
+        first = [step async for step in steps_of(session)]
+        await session.send("two")
+        late = first[-1].model_copy(update={"content_delta": "late"})
+        connection: Any = session._agent.conversation.connection
+        await connection._processor.step_queue.put(late)
+        said = [
+            (step.content_delta, session.is_stale(step))
+            async for step in steps_of(session)
+            if step.content_delta
+        ]
+        await session.close()
+        return said
+
+    said = asyncio.run(main())
+
+    assert ("late", True) in said
+    assert "".join(text for text, stale in said if not stale) == "twoecho: two"
 
 
 def test_a_hook_that_never_ends_does_not_hold_up_the_close(

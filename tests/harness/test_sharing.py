@@ -308,6 +308,20 @@ def test_who_hangs_and_who_is_refused_are_told_apart(
     assert len(processes(list(agents.values()))) == 1
 
 
+def test_what_is_told_while_the_others_are_idle_is_of_the_turn(
+    shared: SupervisorRef, model: ScriptedModel
+) -> None:
+    idle, refused = (shared.create_agent(model.gemini_config()) for _ in range(2))
+    model.when("busy", http_error(503))
+    idle.ask(Chat("warm up"), timeout=PATIENCE)
+
+    with pytest.raises(ModelError) as raised:
+        refused.ask(Chat("busy", stall_timeout=2.0), timeout=PATIENCE)
+
+    assert raised.value.status == 503
+    assert len(processes([idle, refused])) == 1
+
+
 # Crashes
 
 
