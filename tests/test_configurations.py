@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import threading
@@ -57,6 +58,7 @@ from google.antigravity.types import (
 
 from agy_actors import (
     AgentStartError,
+    Cancel,
     Chat,
     GetCompactionIndices,
     GetConversationId,
@@ -64,9 +66,10 @@ from agy_actors import (
     GetStatistics,
     IsIdle,
     ModelError,
+    TurnCancelled,
 )
 from agy_actors.testing import ScriptedModel, call_tool, say
-from tests.harnesses import until
+from tests.harnesses import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -80,6 +83,7 @@ class Parrot(Connection):
 
     def __init__(self) -> None:
         self._said: list[str] = []
+        self._disturbed = asyncio.Event()
 
     @property
     def is_idle(self) -> bool:
@@ -94,6 +98,10 @@ class Parrot(Connection):
 
     async def receive_steps(self) -> AsyncIterator[Step]:
         while self._said:
+            if self._said[0] == "think":
+                await self._disturbed.wait()
+                self._said.clear()
+                return
             text = self._said.pop(0)
             yield Step(
                 id="1",
@@ -108,6 +116,9 @@ class Parrot(Connection):
 
     async def send_trigger_notification(self, content: str) -> None:
         self._said.append(content)
+
+    async def cancel(self) -> None:
+        self._disturbed.set()
 
 
 class ParrotStrategy(ConnectionStrategy):
@@ -138,6 +149,21 @@ def test_an_agent_on_a_connection_of_your_own_is_one_like_others(
     assert [step.content for step in parrot.ask(GetHistory())] == [*texts, "and again"]
     assert parrot.ask(IsIdle())
     assert parrot.ask(GetStatistics()).harness_pid is None
+
+
+def test_a_connection_that_does_not_repeat_its_prompts_answers_after_a_cancelled_turn(
+    supervisor: SupervisorRef,
+) -> None:
+    parrot = supervisor.create_agent(ParrotConfig(), "parrot")
+    thought = parrot.ask(Chat("think"), block=False)
+    until(lambda: not parrot.ask(IsIdle()))
+
+    parrot.ask(Cancel())
+
+    with pytest.raises(TurnCancelled):
+        thought.get(timeout=PATIENCE)
+    assert parrot.ask(Chat("hello")).text == "hello"
+    assert "".join(parrot.stream("and again")) == "and again"
 
 
 @contextmanager

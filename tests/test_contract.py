@@ -170,6 +170,7 @@ def test_an_open_agent_has_what_is_asked_of_it(model: ScriptedModel) -> None:
         conversation="",
         group="",
         grace=PATIENCE,
+        has_turn=lambda: False,
         on_line=lambda *_: None,
         on_death=lambda: None,
         on_wait=lambda _: None,

@@ -97,10 +97,11 @@ class Session:
         self._opened = False
         self._steps: AsyncIterator[Step] | None = None
         self._broken: SessionBroken | None = None
-        self._latest: dict[str, int] = {}
-        """The highest index of the steps that came, by trajectory."""
-        self._before: dict[str, int] = {}
-        """What that was when the prompt went out, until the turn's first step is here."""
+        self._prompt: Any = None
+        self._cut = False
+        """Whether a turn was cancelled since the last prompt went out."""
+        self._begun = True
+        """Whether all that comes is of the turn of the last prompt."""
 
     @property
     def pid(self) -> int | None:
@@ -163,7 +164,9 @@ class Session:
         """
         self._check()
         self._denial = None
-        self._before = dict(self._latest)
+        self._prompt = prompt
+        self._begun = not self._cut
+        self._cut = False
         try:
             await self._agent.conversation.send(prompt)
         except (Exception, AntigravityCancelledError) as error:
@@ -197,23 +200,19 @@ class Session:
                 raise PromptDenied(denial) from None
             raise self._break(_reason(error)) from error
         self._steps = steps
-        self._note_index(step)
+        if step.source == StepSource.USER and not self._begun:
+            # Of a prompt that is more than text, nobody knows how its step reads.
+            self._begun = not isinstance(self._prompt, str) or step.content == self._prompt
         return step
 
-    def is_stale(self, step: Step) -> bool:
-        """Tell whether a step that has just come is of a turn before.
+    @property
+    def begun(self) -> bool:
+        """Whether what comes is of the turn of the last prompt, and not of one before.
 
-        The harness says that a turn has ended, and then sends what it still has of it: seen
-        where a turn is cancelled while text comes. A turn begins with its prompt as a step.
+        The harness says that a cancelled turn has ended, and then sends what it still has of
+        it, when the next prompt is on its way. A turn begins with its prompt as a step.
         """
-        return step.step_index <= self._before.get(step.trajectory_id, -1)
-
-    def _note_index(self, step: Step) -> None:
-        trajectory, index = step.trajectory_id, step.step_index
-        before = self._before.get(trajectory)
-        if before is not None and step.source == StepSource.USER and index > before:
-            del self._before[trajectory]  # All that comes from here on is of this turn.
-        self._latest[trajectory] = max(index, self._latest.get(trajectory, -1))
+        return self._begun
 
     async def cancel(self) -> None:
         """Ask the harness to end the turn.
@@ -221,6 +220,7 @@ class Session:
         Raises:
             SessionBroken: the connection was closed.
         """
+        self._cut = True
         try:
             await self._agent.conversation.cancel()
         except Exception as error:

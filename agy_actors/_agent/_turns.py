@@ -446,6 +446,7 @@ class TurnTakingActor(AnsweringActor):
         self, session: Session, turn: Turn, stall: float, tape: Tape | None
     ) -> None:
         self._stall = stall
+        early: list[sdk.Step] = []
         while True:
             try:
                 async with asyncio.timeout_at(self._stall_deadline(turn)) as self._stall_timer:
@@ -456,18 +457,26 @@ class TurnTakingActor(AnsweringActor):
             finally:
                 self._stall_timer = None
             if step is None:
-                return
+                break
             self.life.record(step)
-            if session.is_stale(step):
-                continue
-            before = turn.failure
-            for event in turn.observe(step):
-                self.spec.pace.accepted(self.spec.pace_key)
-                if tape is not None:
-                    tape.push(event)
-            if turn.failure is not before:
-                self._note_refusal(turn.failure)
-            self._check_valves(turn)
+            if session.begun:
+                early.clear()
+                self._take_step(step, turn, tape)
+            else:
+                early.append(step)
+        # It never began as turns do: then there is no telling, and nothing is to be lost.
+        for step in early:
+            self._take_step(step, turn, tape)
+
+    def _take_step(self, step: sdk.Step, turn: Turn, tape: Tape | None) -> None:
+        before = turn.failure
+        for event in turn.observe(step):
+            self.spec.pace.accepted(self.spec.pace_key)
+            if tape is not None:
+                tape.push(event)
+        if turn.failure is not before:
+            self._note_refusal(turn.failure)
+        self._check_valves(turn)
 
     def _stall_deadline(self, turn: Turn) -> float | None:
         if turn.tools_at_work or self._people_asked:

@@ -34,6 +34,7 @@ class Tenant(Protocol):
 
     def has_turn(self, /) -> bool:
         """Tell whether a line of the process may be about it: it has a turn, or had just now."""
+        ...
 
     def hear(self, line: str, others: tuple[str, ...], /) -> None:
         """Hear a line of the process's standard error, which may be about any tenant.

@@ -185,10 +185,10 @@ class SimulatedSession(Session):
             self._check()
         return step
 
-    def is_stale(self, step: sdk.Step) -> bool:
-        """Tell that it is not: what is not played to its end is gone."""
-        del step
-        return False
+    @property
+    def begun(self) -> bool:
+        """Whether what comes is of the last turn: what is not played to its end is gone."""
+        return True
 
     async def cancel(self) -> None:
         """End the turn, unless it is stuck."""

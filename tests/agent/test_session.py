@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from google.antigravity.types import Step
+
     from agy_actors import SupervisorRef
     from tests.agent.agents import Configure
 
@@ -229,32 +231,49 @@ def test_what_broke_a_session_is_not_told_with_the_harnesss_old_lines(
     assert "stderr" not in asyncio.run(main())
 
 
-def test_what_comes_late_of_a_turn_is_not_of_the_next(model: ScriptedModel, tmp_path: Path) -> None:
-    async def steps_of(session: Session) -> AsyncIterator[Any]:
-        while (step := await session.next_step()) is not None:
-            yield step
+async def _steps_of(session: Session) -> AsyncIterator[Step]:
+    while (step := await session.next_step()) is not None:
+        yield step
 
+
+@pytest.mark.parametrize("prompt", ["two", ["two"]], ids=["text", "parts"])
+def test_what_comes_late_of_a_cancelled_turn_is_not_of_the_next(
+    model: ScriptedModel, tmp_path: Path, prompt: Any
+) -> None:
     async def main() -> list[tuple[str, bool]]:
         session = session_of(model.openai_config(save_dir=str(tmp_path)))
         await session.open()
         await session.send("one")
-        first = [step async for step in steps_of(session)]
-        await session.send("two")
-        late = first[-1].model_copy(update={"content_delta": "late"})
+        first = [step async for step in _steps_of(session)]
+        await session.halt(SOON)
+        await session.send(prompt)
+        late = first[-1].model_copy(update={"content_delta": "late", "step_index": 100})
         connection: Any = session._agent.conversation.connection
         await connection._processor.step_queue.put(late)
-        said = [
-            (step.content_delta, session.is_stale(step))
-            async for step in steps_of(session)
-            if step.content_delta
-        ]
+        said = [(step.content_delta, session.begun) async for step in _steps_of(session)]
         await session.close()
         return said
 
     said = asyncio.run(main())
 
-    assert ("late", True) in said
-    assert "".join(text for text, stale in said if not stale) == "twoecho: two"
+    assert ("late", False) in said
+    assert "".join(text for text, begun in said if begun) == "twoecho: two"
+
+
+def test_a_turn_that_follows_a_whole_one_has_begun_at_once(
+    model: ScriptedModel, tmp_path: Path
+) -> None:
+    async def main() -> list[bool]:
+        session = session_of(model.openai_config(save_dir=str(tmp_path)))
+        await session.open()
+        begun = []
+        for prompt in ("one", "two"):
+            await session.send(prompt)
+            begun += [session.begun async for _ in _steps_of(session)]
+        await session.close()
+        return begun
+
+    assert all(asyncio.run(main()))
 
 
 def test_a_hook_that_never_ends_does_not_hold_up_the_close(
