@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLES = DOCS / "examples"
 HELPERS = {"mcp_server"}  # Started by another example.
+TESTS = {"team_and_its_test"}  # Run as a user's tests, by `simulation/test_plugin.py`.
 
 PATIENCE = 45.0
 """Seconds a program may take; below the limit of a test. Only a failure waits for so long."""
@@ -394,6 +395,6 @@ def test_every_example_is_run_and_stands_in_the_documentation() -> None:
     names = {path.stem for path in EXAMPLES.glob("*.py")}
     listed = (DOCS / "examples.rst").read_text()
 
-    assert names == set(SCRIPTS) | HELPERS
+    assert names == set(SCRIPTS) | HELPERS | TESTS
     for name in names:
         assert f"examples/{name}.py" in listed

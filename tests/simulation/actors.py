@@ -1,4 +1,4 @@
-"""Actors for simulated scenarios."""
+"""Actors for scenarios, simulated or on real threads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agy_actors import AsyncioActor
 from agy_actors._kernel import Lane, Message
+from tests.simulation.threads import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,7 @@ class Sleeper(AsyncioActor):
     """Answers after as many seconds as it was asked for."""
 
     async def on_receive(self, message: float) -> float:
-        await asyncio.sleep(message)
+        await asyncio.sleep(seconds(message))
         return message
 
 
@@ -85,7 +86,7 @@ class Worker(AsyncioActor):
         self.diary.append(("begin", message.name))
         try:
             if message.seconds:
-                await asyncio.sleep(message.seconds)
+                await asyncio.sleep(seconds(message.seconds))
             else:
                 await asyncio.sleep(0)
             if message.fails:

@@ -49,6 +49,7 @@ from agy_actors.testing import (
     turns,
 )
 from tests.simulation.effort import times
+from tests.simulation.judged import judged
 
 if TYPE_CHECKING:
     from agy_actors import Event, SupervisorRef
@@ -241,11 +242,13 @@ def test_no_more_restarts_than_the_intensity_allows_and_then_the_end(
         else:
             assert told == [DeathReason.STOPPED]
 
-    Simulation(schedule).run(scenario)
+    simulation = Simulation(schedule)
+    simulation.run(scenario)
 
-    for index, last in enumerate(restarts):
-        recent = [t for t in restarts[: index + 1] if t > last - 10.0]
-        assert len(recent) <= allowed
+    with judged(simulation):
+        for index, last in enumerate(restarts):
+            recent = [t for t in restarts[: index + 1] if t > last - 10.0]
+            assert len(recent) <= allowed
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
@@ -274,15 +277,17 @@ def test_children_are_stopped_in_reverse_and_siblings_survive_as_the_strategy_sa
                 assert agent.ask(Chat("well")).text == "well"
             counts.extend(agent.ask(GetStatistics()).restarts for agent in agents)
 
-    Simulation(schedule).run(scenario)
+    simulation = Simulation(schedule)
+    simulation.run(scenario)
 
     expected = {
         Strategy.ONE_FOR_ONE: [int(n == victim) for n in range(3)],
         Strategy.ONE_FOR_ALL: [1, 1, 1],
         Strategy.REST_FOR_ONE: [int(n >= victim) for n in range(3)],
     }[strategy]
-    assert counts == expected
-    assert stopped == ["agent '2'", "agent '1'", "agent '0'"]
+    with judged(simulation):
+        assert counts == expected
+        assert stopped == ["agent '2'", "agent '1'", "agent '0'"]
 
 
 @SETTINGS

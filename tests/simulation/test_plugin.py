@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 pytest_plugins = ["pytester"]
 
@@ -43,6 +42,17 @@ def test_a_users_file_runs_with_the_fixtures(pytester: pytest.Pytester) -> None:
     )
 
     pytester.runpytest_subprocess().assert_outcomes(passed=2)
+
+
+def test_a_users_program_of_several_agents_is_tested_and_its_race_is_found(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(test_team=(EXAMPLES / "team_and_its_test.py").read_text())
+
+    result = pytester.runpytest_subprocess("-s")
+
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*the simulated schedule, with * deviations*", "replay it with *"])
 
 
 def test_a_test_that_leaks_fails(pytester: pytest.Pytester) -> None:

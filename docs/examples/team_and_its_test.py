@@ -1,0 +1,95 @@
+"""A program of several agents, and its own test: `python -m pytest team_and_its_test.py`.
+
+Two agents write a report together. Each reads what is there, has its agent write a paragraph
+that goes with it, and hands in the whole: if another paragraph came meanwhile, it is gone. In
+ordinary runs nothing comes meanwhile. `test_a_lost_paragraph_is_found` shows what finds it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agy_actors import AgentRef, AsyncioActor, Chat, Supervisor
+from agy_actors.testing import SimulatedAgent, SimulatedTurn, Simulation, crash, reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# The program.
+
+
+class Report(AsyncioActor):
+    """What is written so far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paragraphs: list[str] = []
+
+    def on_receive(self, message: tuple[str, Any]) -> list[str]:
+        """Answer with all paragraphs, after one was added or all were replaced."""
+        match message:
+            case ("add", paragraph):
+                self.paragraphs.append(paragraph)
+            case ("replace", paragraphs):
+                self.paragraphs = paragraphs
+        return list(self.paragraphs)
+
+
+def write_carelessly(report: Any, agent: AgentRef, subject: str) -> None:
+    """Add a paragraph: the mistake is between the lines."""
+    before = report.ask(("read", None))
+    paragraph = agent.ask(Chat(f"{subject}, after {len(before)} paragraphs")).text
+    report.ask(("replace", [*before, paragraph]))
+
+
+def write(report: Any, agent: AgentRef, subject: str) -> None:
+    """Add a paragraph, in one message."""
+    before = report.ask(("read", None))
+    paragraph = agent.ask(Chat(f"{subject}, after {len(before)} paragraphs")).text
+    report.ask(("add", paragraph))
+
+
+# Its test. The fixture `simulation` comes with agy_actors.
+
+
+def scenario(way: Callable[[Any, AgentRef, str], None]) -> Callable[[Simulation], None]:
+    """Have two agents write, the second a minute after the first, which is done by then."""
+
+    def run(sim: Simulation) -> None:
+        with Supervisor.start(hang_timeout=None) as supervisor:  # And no heartbeats in the trace.
+            report = Report.start()
+            crashes = [crash(after=35.0)]
+
+            def play(_: Any) -> SimulatedTurn:
+                # A turn takes less than a minute. One process may die late in one: it is drawn.
+                dies = bool(crashes) and sim.choose(False, True)
+                return crashes.pop() if dies else reply(after=40.0)
+
+            config = SimulatedAgent(play)
+            poet, critic = (supervisor.create_agent(config, name) for name in ("poet", "critic"))
+            first = sim.client(way, report, poet, "rain", name="first")
+            sim.sleep(60.0)
+            second = sim.client(way, report, critic, "snow", name="second")
+            first.result()
+            second.result()
+            subjects = {paragraph.partition(",")[0] for paragraph in report.ask(("read", None))}
+            assert subjects == {"rain", "snow"}, "a paragraph was lost"
+
+    return run
+
+
+def test_nothing_is_lost(simulation: Any) -> None:
+    """What holds in each of 50 schedules."""
+    simulation.explore(scenario(write), runs=50)
+
+
+def test_a_lost_paragraph_is_found(simulation: Any) -> None:
+    """It takes one thing to go wrong: the first agent's process, late in its turn."""
+    simulation.run(scenario(write_carelessly))  # First come, first served: all is well.
+
+    with pytest.raises(AssertionError, match="a paragraph was lost") as found:
+        simulation.explore(scenario(write_carelessly), runs=50)
+
+    print("\n".join(found.value.__notes__))  # What happened, and a token that replays it.
