@@ -117,11 +117,14 @@ class Ours(ThreadFleet):
 
     def ask(self, number: int, prompt: str) -> str:
         """Have a turn of one agent, and return its text."""
-        return self.refs[number].ask(Chat(prompt, timeout=TURN)).text
+        return self.refs[number].ask(Chat(prompt, timeout=TURN, stall_timeout=TURN)).text
 
     def ask_all(self, prompt: str) -> list[str]:
         """Have a turn of each agent at once, and return their texts."""
-        futures = [ref.ask(Chat(prompt, timeout=TURN), block=False) for ref in self.refs]
+        futures = [
+            ref.ask(Chat(prompt, timeout=TURN, stall_timeout=TURN), block=False)
+            for ref in self.refs
+        ]
         return [future.get(timeout=2 * TURN).text for future in futures]
 
     def is_idle(self, number: int) -> bool:
