@@ -333,7 +333,11 @@ class HarnessHost(AsyncioActor):
 
     def _finish(self, process: SharedProcess) -> None:
         """See to it that nothing is left of a process."""
-        end = in_daemon_thread(process.end, "end")
+        try:
+            end = in_daemon_thread(process.end, "end")
+        except RuntimeError:  # The interpreter ends: from Python 3.12 on, no thread begins then.
+            process.end()
+            return
         self._ends.add(end)
         end.add_done_callback(self._ends.discard)
 

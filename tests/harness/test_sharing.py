@@ -237,6 +237,22 @@ def test_nothing_is_left_when_the_supervisor_has_ended(model: ScriptedModel) -> 
     assert not children()
 
 
+def test_nothing_is_left_where_no_thread_begins_any_more(
+    monkeypatch: pytest.MonkeyPatch, model: ScriptedModel
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    with Supervisor.start(max_conversations_per_process=1) as supervisor:
+        create(supervisor, model, 2)
+        with Supervisor.start(max_conversations_per_process=2) as sharing:
+            create(sharing, model, 3)
+            monkeypatch.setattr(_host, "in_daemon_thread", refuse)
+        until(lambda: len(children()) == 2)
+
+    assert not children()
+
+
 def test_a_turn_that_is_cut_off_ends_in_the_process_that_goes_on(
     shared: SupervisorRef, model: ScriptedModel
 ) -> None:
