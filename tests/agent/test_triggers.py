@@ -113,7 +113,7 @@ def test_who_asks_while_a_triggers_turn_runs_gets_an_answer_of_its_own_after_it(
     gate = threading.Event()
     model.when(NEWS, say("I see.", gate=gate))
     bell.ring()
-    model.wait_for_requests(1)
+    until(lambda: not listener.ask(IsIdle()))
 
     future = listener.ask(Chat("hello"), block=False)
     gate.set()
