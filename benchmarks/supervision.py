@@ -39,7 +39,6 @@ from agy_actors import (
     Supervisor,
     TurnError,
     TurnInterrupted,
-    TurnTimeout,
 )
 from agy_actors.testing import ScriptedModel, call_tool, quota_error, say
 from benchmarks._soak import Failures, print_times
@@ -281,10 +280,7 @@ def quotas(
             f"  the free key while the other {phase.value:15} {mean:6.2f} turns/s"
             f"   {share:.3f}   ({each})"
         )
-    print(
-        f"{keys.refused} turns of the other ended in QuotaExceeded while it was at its quota,"
-        f" {keys.timed_out} in TurnTimeout"
-    )
+    print(f"{keys.refused} turns of the other ended in QuotaExceeded while it was at its quota")
     if means[_Phase.REFUSED] < _UNDISTURBED * means[_Phase.SILENT]:
         failures.add("a key at its quota slowed the other one down")
     if not keys.refused:
@@ -303,7 +299,7 @@ class _Keys:
         self._agents = agents
         self._failures = failures
         self._exhausted = threading.Event()
-        self.refused = self.timed_out = 0
+        self.refused = 0
         model.when(self._refuses, quota_error(retry_after=_RETRY_AFTER))
 
     def _refuses(self, request: ModelRequest) -> bool:
@@ -355,9 +351,6 @@ class _Keys:
         for turn in turns:
             if isinstance(turn.outcome, QuotaExceeded):
                 self.refused += 1
-            elif isinstance(turn.outcome, TurnTimeout):
-                # Agents that share a process waited at once: whose the refusal was is not certain.
-                self.timed_out += 1
             else:
                 self._failures.add(f"the quota came as {turn.outcome!r}")
 

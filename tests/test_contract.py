@@ -168,7 +168,7 @@ def test_an_open_agent_has_what_is_asked_of_it(model: ScriptedModel) -> None:
     harness = Harness(
         host=None,
         conversation="",
-        group="",
+        key="",
         grace=PATIENCE,
         has_turn=lambda: False,
         on_line=lambda *_: None,

@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import contextvars
 import copy
+import functools
 import shutil
 import traceback
 from pathlib import Path
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from agy_actors._agent._life import AgentSpec, Life
     from agy_actors._agent._suspicion import Rumour
+    from agy_actors._agent._turn import Turn
 
 __all__ = ["AgentActor", "Outcome", "Reporter", "StreamChat"]
 
@@ -141,7 +143,7 @@ class AgentActor(TurnTakingActor):
                 start_timeout=start_timeout(),
                 stop_grace=STOP_GRACE,
                 host=self.spec.host,
-                group=self.spec.pace_key,
+                key=self.spec.pace_key,
                 on_line=self._hear_line,
                 has_turn=self._has_turn,
                 on_death=self._from_thread(self._harness_died),
@@ -152,7 +154,6 @@ class AgentActor(TurnTakingActor):
         finally:
             self._starting = None
         self._session = session
-        self._goroutines.clear()  # A process has its own.
         self._asleep = self._harness_gone = False
         self.life.resume(session.history, session.usage)
         if self.spec.hub.active:
@@ -218,20 +219,21 @@ class AgentActor(TurnTakingActor):
         return RuntimeError(self.redact(f"{type(error).__name__}: {error}"))
 
     def _from_thread(self, callback: Callable[..., None]) -> Callable[..., None]:
-        def call(*args: Any) -> None:
+        def call(*args: Any, **kwargs: Any) -> None:
             with contextlib.suppress(RuntimeError):  # The loop is closed: nobody is left to tell.
-                self._loop.call_soon_threadsafe(callback, *args)
+                self._loop.call_soon_threadsafe(functools.partial(callback, *args, **kwargs))
 
         return call
 
-    def _hear_line(self, line: str, others: tuple[str, ...]) -> None:
-        """Hear a line of the harness, on any thread, and whose others it may be."""
+    def _hear_line(self, line: str, alone: bool) -> None:
+        """Hear a line of the harness, on any thread, and whether it is nobody else's."""
         # Sorted out here: where many share a process, each would be woken for each line.
         rumour = read_rumour(line)
         if rumour is not None:
-            self._from_thread(self._hear_rumour)(rumour, others)
+            # The turn as of now: when the loop comes to it, there may be the next.
+            self._from_thread(self._hear_rumour)(rumour, self._current, alone=alone)
         elif _FELL_BEHIND in line:
-            self._from_thread(self._hear_of_held_up)(self._host.monotonic(), others)
+            self._from_thread(self._hear_of_held_up)(self._host.monotonic(), alone=alone)
 
     def _has_turn(self) -> bool:
         """Tell, on any thread, whether the harness may speak of a turn of this agent."""
@@ -239,24 +241,20 @@ class AgentActor(TurnTakingActor):
         lately = self._host.monotonic() - self._last_break <= _AFTERMATH
         return self._current is not None or lately or (session is not None and session.busy)
 
-    def _hear_rumour(self, rumour: Rumour, others: tuple[str, ...]) -> None:
-        self._goroutines.append(rumour.goroutine)
-        turn = self._current
+    def _hear_rumour(self, rumour: Rumour, turn: Turn | None, *, alone: bool) -> None:
         if turn is None:
             return
         failure = diagnose(self.redact(rumour.words))
-        turn.suspicions.hear(rumour, failure, alone=not others)
+        turn.suspicions.hear(rumour, failure, alone=alone)
         if failure is not None:
             self._log.debug("The harness retries: {}", failure.message)
-            # What it says of one key is nothing to another.
-            if all(key == self.spec.pace_key for key in others):
-                self._note_refusal(failure)
+            self._note_refusal(failure)  # Whoever it is about has the same key.
 
-    def _hear_of_held_up(self, told_at: float, others: tuple[str, ...]) -> None:
+    def _hear_of_held_up(self, told_at: float, *, alone: bool) -> None:
         """Hear that the harness gave a conversation up whose agent did not read."""
         now = self._host.monotonic()
         held_up = now - told_at > _LAG and self._last_arrival < told_at - _SILENCE
-        if self._current is not None and (held_up or not others):
+        if self._current is not None and (held_up or alone):
             # What is missing now is missing for good, and the turn would end as if it were not.
             self.fail_turn(
                 TurnInterrupted(

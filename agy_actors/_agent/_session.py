@@ -52,9 +52,9 @@ class Session:
         start_timeout: seconds for it to come up, from when there is a process for it.
         stop_grace: seconds for a process of its own to end by itself.
         host: who has processes to share; `None` for one of its own.
-        group: what it belongs to, such as all that use one API key.
-        on_line: called with each line of the harness's standard error, and with the groups of
-            all others on the same process that it may be about, on any thread.
+        key: the fingerprint of its API key: it shares a process with others of the same only.
+        on_line: called with each line of the harness's standard error, and whether it can be
+            about no other conversation of the process, on any thread.
         has_turn: returns whether the harness may speak of this conversation, on any thread.
         on_death: called when the harness is gone, on any thread.
         on_step: called when a step has come, on the session's loop.
@@ -68,7 +68,7 @@ class Session:
         start_timeout: float,
         stop_grace: float,
         host: AsyncioActorRef | None = None,
-        group: str = "",
+        key: str = "",
         on_line: OnLine,
         has_turn: Callable[[], bool],
         on_death: Callable[[], None],
@@ -82,7 +82,7 @@ class Session:
         self._harness = Harness(
             host=host,
             conversation=config.conversation_id or "",
-            group=group,
+            key=key,
             grace=stop_grace,
             on_line=on_line,
             has_turn=has_turn,

@@ -3,16 +3,17 @@
 A failure that the harness means to retry, it tells at once on its standard error, and in
 a step only when its wait is over: minutes later, or never if the turn ends before. So
 these lines explain turns that do not end. They name no conversation, and a process may
-have several; each names the goroutine that wrote it, and a turn keeps its own for as long
-as it lasts. What is known of whose a goroutine is:
+have several; each names the goroutine that wrote it. No two conversations have the same, and a
+turn keeps its own for as long as it lasts. What is known of whose a goroutine is:
 
 *   One that speaks while no other conversation of the process has a turn is this turn's.
 *   When its wait is over, a goroutine reports the failure in a line, and its turn gets
     the ERROR step. A turn that gets none then has another goroutine.
-*   A goroutine that was heard of before the turn began is another's.
 
 Where all that does not tell, nothing is said of the turn: no error is better than another's.
 Nothing is guessed from what comes late or not at all: on a busy machine anything may.
+Of a refusal for a quota it need not be known whose it is: all on a process have the same API
+key, and the quota is the key's.
 
 The lines are those of google-antigravity 0.1.22.
 """
@@ -24,8 +25,10 @@ import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from agy_actors._agent._diagnosis import QUOTA_STATUS
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable
 
     from agy_actors._agent._diagnosis import ModelFailure
 
@@ -77,16 +80,10 @@ class Suspicions:
 
     Args:
         now: returns the time, in seconds from whenever.
-        strangers: the goroutines that were heard of before the turn began.
     """
 
-    def __init__(
-        self,
-        now: Callable[[], float] = time.monotonic,
-        strangers: Container[int | None] = (),
-    ) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._strangers = strangers
         self._told: dict[int | None, tuple[float, ModelFailure]] = {}
         self._reports: list[tuple[float, int | None, str]] = []
         self._own_errors: list[tuple[float, str]] = []
@@ -103,8 +100,6 @@ class Suspicions:
             alone: whether no other conversation of the process had a turn when it came.
         """
         now = self._now()
-        if rumour.goroutine in self._strangers:
-            return
         if alone:
             self._heard_alone.add(rumour.goroutine)
         if rumour.kind is RumourKind.REPORTED:
@@ -135,6 +130,15 @@ class Suspicions:
             if goroutine in self._heard_alone
         ]
         return mine[-1] if mine else None
+
+    def refusal(self) -> ModelFailure | None:
+        """Return the last refusal for the key's quota, if it may be what the turn waits for."""
+        if self._own() is not None:
+            return None
+        refusals = [
+            failure for failure in self._candidates().values() if failure.status == QUOTA_STATUS
+        ]
+        return refusals[-1] if refusals else None
 
     def _own(self) -> int | None:
         """Return the turn's goroutine, if its ERROR steps told which it is."""

@@ -19,7 +19,7 @@ from agy_actors._agent._diagnosis import ModelFailure, diagnose, is_denial, shor
 from agy_actors._agent._suspicion import Suspicions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
+    from collections.abc import Callable, Iterator
 
     from google.antigravity.types import Step
 
@@ -36,14 +36,12 @@ class Turn:
     Args:
         redact: takes the secrets out of what a service said.
         now: returns the time, in seconds from whenever.
-        strangers: the harness's goroutines that are of other turns.
     """
 
     def __init__(
         self,
         redact: Callable[[str], str] = str,
         now: Callable[[], float] = time.monotonic,
-        strangers: Container[int | None] = (),
     ) -> None:
         self._redact = redact
         self._texts: list[tuple[tuple[str, int], str]] = []
@@ -56,7 +54,7 @@ class Turn:
         self._empty_steps = 0
         self._tools_running: dict[tuple[str, int], str] = {}
         self.structured_output: Any = None
-        self.suspicions = Suspicions(now, strangers)
+        self.suspicions = Suspicions(now)
         """What the harness told beside the steps. It explains a turn that does not end, and is
         no verdict on one that does."""
 

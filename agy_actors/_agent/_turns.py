@@ -16,7 +16,6 @@ import abc
 import asyncio
 import contextlib
 import math
-from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
@@ -57,10 +56,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FollowTurn", "StreamChat", "TurnCaller", "TurnTakingActor", "running_turn"]
 
-_GOROUTINES = 1000
-"""How many of the harness's goroutines are remembered, so that what they say later is not
-taken for this turn's. Arbitrary: well above what is told during one turn."""
-
 
 class StreamChat(Message[ChatReply]):
     """A `Chat` whose answer goes onto a `Tape` as it comes."""
@@ -97,8 +92,6 @@ class TurnTakingActor(AnsweringActor):
         self._stall = 0.0
         self._stall_timer: asyncio.Timeout | None = None
         self._people_asked = 0
-        self._goroutines: deque[int | None] = deque(maxlen=_GOROUTINES)
-        """Those of the harness that were heard of, the last of them."""
         self._last_arrival = 0.0
         """When something of a turn came last, on the host's clock."""
         self._last_break = -math.inf
@@ -250,8 +243,7 @@ class TurnTakingActor(AnsweringActor):
         failure: BaseException | None = None
         try:
             while True:
-                strangers = frozenset(self._goroutines)
-                turn = self._current = Turn(self.redact, self._host.monotonic, strangers)
+                turn = self._current = Turn(self.redact, self._host.monotonic)
                 try:
                     await self._wait_to_try(trial, turn)
                     return await self._try(turn, trial, prompt, stall or stall_timeout(), tape)
@@ -560,7 +552,7 @@ class TurnTakingActor(AnsweringActor):
         return model_error(failure, str(self), text=turn.text, tool_calls=turn.tool_calls)
 
     def _timeout_error(self, turn: Turn, seconds: float, *, stalled: bool) -> TurnError:
-        failure = turn.failure or turn.suspicions.certain()
+        failure = turn.failure or turn.suspicions.certain() or turn.suspicions.refusal()
         if failure is not None:
             self._note_refusal(failure)
             return self._model_error(turn, failure)

@@ -61,6 +61,9 @@ class Lease(Message[SharedProcess]):
     """Ask for a place in a process of a kind. Leave it, whatever comes of this."""
 
     kind: Kind
+    key: str
+    """The fingerprint of the API key. What a process says of a service it says of this key,
+    without a name; so those of other keys are on other processes."""
     tenant: Tenant
     conversation: str
 
@@ -83,9 +86,10 @@ class Leave(Message[None]):
 
 @dataclasses.dataclass(eq=False, slots=True)
 class _Group:
-    """The processes of one kind."""
+    """The processes of one kind that may be shared: those for one API key."""
 
     kind: Kind
+    key: str
     fleet: Fleet
     processes: dict[int, SharedProcess] = dataclasses.field(default_factory=dict)
     error: Exception | None = None
@@ -131,7 +135,7 @@ class HarnessHost(AsyncioActor):
         self._most = most
         self._grace = grace
         self._boot_timeout = boot_timeout
-        self._groups: dict[Kind, _Group] = {}
+        self._groups: dict[tuple[Kind, str], _Group] = {}
         self._guests: dict[Tenant, _Guest] = {}
         self._strife: dict[str, asyncio.Task[None]] = {}
         """Checks of processes that were left in strife, by the conversation that left."""
@@ -168,7 +172,7 @@ class HarnessHost(AsyncioActor):
     # Messages.
 
     async def _lease(self, lease: Lease) -> SharedProcess:
-        group = self._group(lease.kind)
+        group = self._group(lease.kind, lease.key)
         placed: asyncio.Future[SharedProcess] = self._loop.create_future()
         guest = _Guest(lease.tenant, lease.conversation, group, placed)
         self._guests[lease.tenant] = guest
@@ -215,11 +219,11 @@ class HarnessHost(AsyncioActor):
 
     # Processes.
 
-    def _group(self, kind: Kind) -> _Group:
-        group = self._groups.get(kind)
+    def _group(self, kind: Kind, key: str) -> _Group:
+        group = self._groups.get((kind, key))
         if group is None:
             new = Fleet(self._most, openings=_OPENINGS, beginnings=_BEGINNINGS)
-            group = self._groups[kind] = _Group(kind, new)
+            group = self._groups[kind, key] = _Group(kind, key, new)
         return group
 
     def _carry_out(self, group: _Group, actions: list[fleet.Action]) -> None:
@@ -314,7 +318,7 @@ class HarnessHost(AsyncioActor):
 
     def _forget_if_empty(self, group: _Group) -> None:
         if group.fleet.is_empty and not group.guests:
-            self._groups.pop(group.kind, None)
+            self._groups.pop((group.kind, group.key), None)
 
     async def _check(self, guest: _Guest, number: int, process: SharedProcess) -> None:
         """See whether a process still works that a tenant left in strife."""

@@ -52,10 +52,10 @@ class Harness:
     Args:
         host: who has processes to share; `None` for one of the agent's own.
         conversation: the conversation's id.
-        group: what the agent belongs to, such as all that use one API key.
+        key: the fingerprint of its API key: it shares a process with others of the same only.
         grace: seconds for a process of its own to end by itself before it is killed.
-        on_line: called with each line of the process's standard error, which may be about any
-            conversation on it that has a turn, and with the groups of the others that do.
+        on_line: called with each line of the process's standard error, and whether it can be
+            about no other conversation on it.
         has_turn: returns whether the agent has a turn, or had one just now.
         on_death: called when the process is gone, however it went.
         on_wait: called with `True`, on the agent's loop, when the agent begins to wait for
@@ -69,7 +69,7 @@ class Harness:
         *,
         host: AsyncioActorRef | None,
         conversation: str,
-        group: str,
+        key: str,
         grace: float,
         on_line: OnLine,
         has_turn: Callable[[], bool],
@@ -85,7 +85,7 @@ class Harness:
             SharedQuarters,
             host,
             conversation,
-            group,
+            key,
             has_turn=has_turn,
             on_line=on_line,
             on_death=on_death,

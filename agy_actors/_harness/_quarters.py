@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OnLine", "OwnQuarters", "Quarters", "SharedQuarters"]
 
-OnLine: TypeAlias = "Callable[[str, tuple[str, ...]], None]"
+OnLine: TypeAlias = "Callable[[str, bool], None]"
+"""Takes a line of a process's standard error, and whether it can be about no other
+conversation of the process."""
 
 _REAP = 1.0  # Seconds for a killed process to be gone: it takes milliseconds.
 
@@ -78,7 +80,7 @@ class OwnQuarters(Quarters):
 
     Args:
         grace: seconds for it to end by itself before it is killed.
-        on_line: called with each line of its standard error, and with nothing, on any thread.
+        on_line: called with each line of its standard error, on any thread.
         on_death: called once when it is gone, on any thread.
     """
 
@@ -135,7 +137,7 @@ class OwnQuarters(Quarters):
 
     def _hear(self, line: str) -> None:
         self._tail.append(line)
-        self._on_line(line, ())
+        self._on_line(line, True)
 
 
 class SharedQuarters(Quarters):
@@ -144,10 +146,9 @@ class SharedQuarters(Quarters):
     Args:
         host: the host.
         conversation: the conversation's id.
-        group: what it belongs to.
+        key: the fingerprint of its API key: it shares a process with others of the same only.
         has_turn: returns whether it has a turn, or had one just now, on any thread.
-        on_line: called with each line of the process's standard error, and with the groups
-            of the others that it may be about, on any thread.
+        on_line: called with each line of the process's standard error, on any thread.
         on_death: called when the process is gone, on any thread.
         on_wait: called with `True` when the conversation begins to wait for a place, and
             with `False` when it has one.
@@ -157,7 +158,7 @@ class SharedQuarters(Quarters):
         self,
         host: AsyncioActorRef,
         conversation: str,
-        group: str,
+        key: str,
         *,
         has_turn: Callable[[], bool],
         on_line: OnLine,
@@ -166,12 +167,12 @@ class SharedQuarters(Quarters):
     ) -> None:
         self._host = host
         self._conversation = conversation
+        self._key = key
         self._on_wait = on_wait
         self._process: SharedProcess | None = None
         self._ws: Any = None
         self._broken_off = False
         # As the host's tenant.
-        self.group = group
         self.has_turn = has_turn
         self.hear = on_line
         self.lose = on_death
@@ -199,7 +200,7 @@ class SharedQuarters(Quarters):
 
     async def _find_place(self, kind: Kind) -> SharedProcess:
         self._on_wait(True)
-        lease = self._host.ask(Lease(kind, self, self._conversation), block=False)
+        lease = self._host.ask(Lease(kind, self._key, self, self._conversation), block=False)
         try:
             self._process = await lease
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections import deque
@@ -29,19 +30,16 @@ LAST_WORDS = 20
 class Tenant(Protocol):
     """A conversation on a process. Its methods are called on any thread."""
 
-    group: str
-    """What it belongs to."""
-
     def has_turn(self, /) -> bool:
         """Tell whether a line of the process may be about it: it has a turn, or had just now."""
         ...
 
-    def hear(self, line: str, others: tuple[str, ...], /) -> None:
+    def hear(self, line: str, alone: bool, /) -> None:
         """Hear a line of the process's standard error, which may be about any tenant.
 
         Args:
             line: the line.
-            others: the groups of all other tenants that it may be about.
+            alone: whether it can be about no other tenant.
         """
 
     def lose(self, /) -> None:
@@ -70,8 +68,8 @@ class SharedProcess:
         self._reader: threading.Thread | None = None
         self._tenants: tuple[Tenant, ...] = ()
         """Replaced and never changed: its reader reads it."""
-        self._left: tuple[tuple[float, str], ...] = ()
-        """When tenants left whom a line may still be about, and their groups. Likewise."""
+        self._last_left = -math.inf
+        """When a tenant left whom a line may still be about."""
         self._address: Address | None = None
         self.tail: deque[str] = deque(maxlen=LAST_WORDS)
         """The last lines of its standard error."""
@@ -118,11 +116,8 @@ class SharedProcess:
 
     def remove(self, tenant: Tenant) -> None:
         """Let a tenant hear no more."""
-        now = time.monotonic()
-        left = [(at, group) for at, group in self._left if now - at <= _ECHO]
         if tenant.has_turn():
-            left.append((now, tenant.group))
-        self._left = tuple(left)
+            self._last_left = time.monotonic()
         self._tenants = tuple(other for other in self._tenants if other is not tenant)
 
     def kill(self) -> None:
@@ -150,13 +145,12 @@ class SharedProcess:
 
     def _hear(self, line: str) -> None:
         self.tail.append(line)
-        now = time.monotonic()
-        left = tuple(group for at, group in self._left if now - at <= _ECHO)
         tenants = self._tenants
         active = [tenant for tenant in tenants if tenant.has_turn()]
+        just_left = time.monotonic() - self._last_left <= _ECHO
         for tenant in tenants:
-            others = (other.group for other in active if other is not tenant)
-            tenant.hear(line, (*others, *left))
+            alone = not just_left and all(other is tenant for other in active)
+            tenant.hear(line, alone)
 
     def give_up(self) -> None:
         """Kill it and have its tenants learn that it is gone, whether it goes or not."""

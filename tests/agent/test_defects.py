@@ -111,10 +111,11 @@ def test_f3_silence_while_the_harness_waits_is_the_models_error(
     agent = supervisor.create_agent(model.gemini_config())
     model.when("hi", http_error(503, "MARK"))
 
-    with pytest.raises(ModelError, match="MARK") as caught:
-        agent.ask(Chat("hi", stall_timeout=1.5), timeout=PATIENCE)
+    for _ in range(2):  # The harness has the same goroutine for both turns.
+        with pytest.raises(ModelError, match="MARK") as caught:
+            agent.ask(Chat("hi", stall_timeout=1.5), timeout=PATIENCE)
+        assert caught.value.status == 503
 
-    assert caught.value.status == 503
     assert answers(agent, "a") == ["echo: a"]
 
 

@@ -26,7 +26,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def turn(clock: Clock) -> Suspicions:
-    return Suspicions(clock, strangers={99})
+    return Suspicions(clock)
 
 
 def told(turn: Suspicions, goroutine: int, failure: ModelFailure = BUSY, *, alone: bool) -> None:
@@ -83,6 +83,22 @@ def test_what_is_told_in_company_is_nobodys(turn: Suspicions) -> None:
     assert turn.certain() is None
 
 
+def test_a_refusal_for_the_quota_is_of_all_that_share_the_key(turn: Suspicions) -> None:
+    told(turn, 1, QUOTA, alone=False)
+    told(turn, 2, BUSY, alone=False)
+
+    assert turn.refusal() == QUOTA
+    assert turn.certain() is None
+
+
+def test_a_refusal_is_not_of_who_is_known_to_wait_for_something_else(turn: Suspicions) -> None:
+    told(turn, 1, QUOTA, alone=False)
+    reported(turn, 2)
+    turn.note_error(r'It failed. ("Error 503: \"busy\"")')
+
+    assert turn.refusal() is None
+
+
 def test_who_spoke_alone_is_known_in_company(turn: Suspicions) -> None:
     told(turn, 1, BUSY, alone=True)
     told(turn, 1, QUOTA, alone=False)
@@ -116,12 +132,6 @@ def test_a_report_without_an_error_step_was_anothers(turn: Suspicions, clock: Cl
     assert turn.certain() is None
 
 
-def test_who_was_heard_of_before_the_turn_is_anothers(turn: Suspicions) -> None:
-    told(turn, 99, alone=True)
-
-    assert turn.certain() is None
-
-
 def test_output_refutes_what_was_told_clearly_before(turn: Suspicions, clock: Clock) -> None:
     told(turn, 1, QUOTA, alone=True)
     clock.now += SKEW + 0.1
@@ -129,3 +139,4 @@ def test_output_refutes_what_was_told_clearly_before(turn: Suspicions, clock: Cl
     turn.note_output()
 
     assert turn.certain() is None
+    assert turn.refusal() is None

@@ -28,6 +28,7 @@ from agy_actors import (
     GetStatistics,
     InvalidConfig,
     ModelError,
+    QuotaExceeded,
     Supervisor,
     TurnError,
     TurnStalled,
@@ -128,13 +129,23 @@ def test_a_nested_supervisor_shares_with_the_one_above(
     assert pid_of(above[0]) == pid_of(below[0])
 
 
-def test_agents_of_different_protocols_share(shared: SupervisorRef, model: ScriptedModel) -> None:
-    agents = [
-        shared.create_agent(config) for config in (model.openai_config(), model.gemini_config())
-    ]
+def test_agents_of_another_api_key_or_service_do_not_share(
+    shared: SupervisorRef, model: ScriptedModel
+) -> None:
+    configs = {
+        "one": model.gemini_config(api_key="one"),
+        "same": model.gemini_config(api_key="one"),
+        "other": model.gemini_config(api_key="other"),
+        "service": model.openai_config(),
+    }
+    agents = {name: shared.create_agent(config) for name, config in configs.items()}
 
-    assert len(processes(agents)) == 1
-    assert [agent.ask(Chat("hi"), timeout=PATIENCE).text for agent in agents] == ["echo: hi"] * 2
+    pids = {name: pid_of(agent) for name, agent in agents.items()}
+    assert pids["one"] == pids["same"]
+    assert len(set(pids.values())) == 3
+    assert {agent.ask(Chat("hi"), timeout=PATIENCE).text for agent in agents.values()} == {
+        "echo: hi"
+    }
 
 
 def test_agents_of_another_environment_do_not_share(
@@ -322,6 +333,22 @@ def test_who_hangs_and_who_is_refused_are_told_apart(
         kind: expected for kind, (_, expected) in kinds.items()
     }
     assert len(processes(list(agents.values()))) == 1
+
+
+def test_a_refusal_for_the_quota_is_told_in_company(
+    shared: SupervisorRef, model: ScriptedModel
+) -> None:
+    """The harness retries it for longer than a turn has, and does not say whose it was."""
+    agents = [shared.create_agent(model.gemini_config()) for _ in range(4)]
+    assert len(processes(agents)) == 1
+    model.when("more", quota_error(retry_after=0.5))
+
+    turns = [agent.ask(Chat("more", timeout=3.0), block=False) for agent in agents]
+
+    for turn in turns:
+        with pytest.raises(QuotaExceeded) as raised:
+            turn.get(timeout=PATIENCE)
+        assert raised.value.retry_after == 0.5
 
 
 def test_what_is_told_while_the_others_are_idle_is_of_the_turn(
