@@ -50,12 +50,16 @@ def main(
         Path | None, typer.Option(file_okay=False, help="Where to write the results.")
     ] = None,
 ) -> None:
-    """Measure what agy_actors costs, beside what one would use instead."""
+    """Measure what agy_actors costs, beside what one would use instead.
+
+    An area that fails is a note under the tables, and the exit code is 1.
+    """
     unknown = sorted(set(only or ()) - set(AREAS))
     if unknown:
         raise typer.BadParameter(f"{', '.join(unknown)} is none of {', '.join(AREAS)}")
     size = Size.QUICK if quick else Size.FULL
     results = Results()
+    failed: list[str] = []
     if load := describe_load():
         results.note(load)  # The tables should tell how far they can be trusted.
     for name, area in AREAS.items():
@@ -63,12 +67,18 @@ def main(
             continue
         started = time.perf_counter()
         print(f"{name} …", flush=True)
-        area.run(size, results)
+        try:
+            area.run(size, results)
+        except Exception as error:  # noqa: BLE001 (half an hour's rows are not lost for one)
+            failed.append(name)
+            results.note(f"failed: {name}, with {type(error).__name__}: {error}")
         print(f"  took {time.perf_counter() - started:.0f} s", flush=True)
         if out is not None:
             # After each area: a run that is ended keeps those before.
             write_files(results, out, size)
     print_tables(results)
+    if failed:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

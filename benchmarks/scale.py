@@ -64,7 +64,7 @@ class _Plan:
 
 
 _PLANS = {
-    Size.FULL: _Plan({1: 5, 16: 5, 64: 3, 200: 2, 1000: 2}, own_processes=200),
+    Size.FULL: _Plan({1: 5, 16: 5, 64: 3, 200: 2, 1000: 1}, own_processes=200),
     Size.QUICK: _Plan({1: 1, 16: 1, 64: 1}, own_processes=16),
     Size.TINY: _Plan({1: 1, 2: 1}, own_processes=2, peers=(OURS, RAW, REFERENCE), apart=False),
 }

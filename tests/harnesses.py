@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -15,7 +16,6 @@ from agy_actors import GetStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from agy_actors import AgentRef
 
@@ -60,6 +60,13 @@ def kill_harness(agent: AgentRef) -> int:
     os.kill(process.pid, signal.SIGKILL)
     until(lambda: has_ended(process))
     return process.pid
+
+
+def suspend(pid: int) -> None:
+    """Stop a process, and wait until it does: a thread that works stops when it is its turn."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = [path / "stat" for path in Path(f"/proc/{pid}/task").iterdir()]
+    until(lambda: all(") T " in thread.read_text() for thread in threads))
 
 
 def has_ended(process: psutil.Process) -> bool:

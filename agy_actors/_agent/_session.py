@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import tenacity
 from google.antigravity.types import AntigravityCancelledError, StepSource, StopReason
 from loguru import logger
 
@@ -19,17 +20,21 @@ from agy_actors._harness import Harness, make_agent, watch_steps
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from google.antigravity import AgentConfig
+    from google.antigravity import Agent, AgentConfig
     from google.antigravity.types import SandboxStatus, Step, UsageMetadata
 
     from agy_actors._harness import OnLine, Variables
     from agy_actors._kernel import AsyncioActorRef
 
-__all__ = ["PromptDenied", "Session", "SessionBroken"]
+__all__ = ["ConversationHeld", "PromptDenied", "Session", "SessionBroken"]
 
 
 _LAST_WORDS = 1.0
 """Seconds for the SDK to close what belongs to a killed process. It takes milliseconds."""
+
+_HELD = 5.0
+"""Seconds for the harness to let go of a conversation that was broken off. It takes
+milliseconds, and tenths on a machine that is busy; arbitrary."""
 
 _APPENDIX = "\nHarness stderr:"
 """What the SDK begins the harness's last lines with in its errors. They are of all its
@@ -38,6 +43,10 @@ turns, so what they say of a model's service need not be of this one."""
 
 class SessionBroken(Exception):
     """The SDK's conversation cannot be used any more."""
+
+
+class ConversationHeld(RuntimeError):
+    """The harness has the conversation open for somebody else."""
 
 
 class PromptDenied(Exception):
@@ -75,7 +84,7 @@ class Session:
         on_step: Callable[[], None],
         variables: Callable[[], Variables] = tuple,
     ) -> None:
-        self._agent = make_agent(config)
+        self._config = config
         self._start_timeout = start_timeout
         self._stop_grace = stop_grace
         self._start_limit: asyncio.Timeout | None = None
@@ -91,7 +100,7 @@ class Session:
             variables=variables,
             on_denial=self._note_denial,
         )
-        self._harness.adopt(self._agent)
+        self._agent = self._make_agent()
         self._on_step = on_step
         self._denial: str | None = None
         self._opened = False
@@ -146,15 +155,39 @@ class Session:
             TimeoutError: it did not come up in time.
             Exception: whatever the SDK raises. Nothing is left running in either case.
         """
+        until_let_go = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(ConversationHeld),
+            wait=tenacity.wait_exponential(multiplier=0.01, max=0.5),
+            stop=tenacity.stop_after_delay(_HELD),
+            reraise=True,
+        )
         try:
             async with asyncio.timeout(self._start_timeout) as self._start_limit:
-                await self._agent.__aenter__()
+                await until_let_go(self._open)
         except BaseException:
             self._harness.dispose()
             raise
         self._opened = True
         self._harness.settle()
         watch_steps(self._agent, self._on_step)
+
+    def _make_agent(self) -> Agent:
+        agent = make_agent(self._config)
+        self._harness.adopt(agent)
+        return agent
+
+    async def _open(self) -> None:
+        try:
+            await self._agent.__aenter__()
+        except Exception as error:
+            if not await self._harness.is_held():
+                raise
+            # Left behind a moment ago, as a rule: the harness finds out by and by.
+            self._harness.dispose()
+            self._agent = self._make_agent()
+            raise ConversationHeld(
+                f"the conversation {self._config.conversation_id} is open in another agent"
+            ) from error
 
     async def send(self, prompt: Any) -> None:
         """Start a turn.

@@ -131,6 +131,10 @@ class Harness:
         # Past pydantic, which knows no such field; the agent's own copy of the config.
         object.__setattr__(config, "create_strategy", create_strategy)
 
+    async def is_held(self) -> bool:
+        """Tell whether the process refused the conversation since it has it open already."""
+        return self._quarters is not None and await self._quarters.is_held()
+
     def settle(self) -> None:
         """Note that the agent is open."""
         if self._quarters is not None:

@@ -6,6 +6,7 @@ Whichever it is, it is entered, left, and broken off in the same way.
 from __future__ import annotations
 
 import abc
+import asyncio
 import contextlib
 import subprocess
 from collections import deque
@@ -30,6 +31,12 @@ __all__ = ["OnLine", "OwnQuarters", "Quarters", "SharedQuarters"]
 OnLine: TypeAlias = "Callable[[str, bool], None]"
 """Takes a line of a process's standard error, and whether it can be about no other
 conversation of the process."""
+
+_IN_USE = "is already in use"  # As google-antigravity 0.1.22 has it.
+_LAG = 0.5
+"""Seconds by which the harness's words may come after the end of a connection that they are
+about. They come within milliseconds; arbitrary."""
+_LOOKS = 25  # While they may still come; arbitrary.
 
 _REAP = 1.0  # Seconds for a killed process to be gone: it takes milliseconds.
 
@@ -57,6 +64,10 @@ class Quarters(abc.ABC):
         Raises:
             Exception: there is no process to be had, or it takes no connection.
         """
+
+    @abc.abstractmethod
+    async def is_held(self) -> bool:
+        """Tell whether the process refused the conversation since it has it open already."""
 
     @abc.abstractmethod
     def settle(self) -> None:
@@ -110,6 +121,9 @@ class OwnQuarters(Quarters):
         )
         self._ws = await connect(address)
         return self._process, self._ws
+
+    async def is_held(self) -> bool:
+        return False
 
     def settle(self) -> None:
         """Nobody waits for that."""
@@ -172,9 +186,10 @@ class SharedQuarters(Quarters):
         self._process: SharedProcess | None = None
         self._ws: Any = None
         self._broken_off = False
+        self._held = False
+        self._on_line = on_line
         # As the host's tenant.
         self.has_turn = has_turn
-        self.hear = on_line
         self.lose = on_death
 
     @property
@@ -197,6 +212,19 @@ class SharedQuarters(Quarters):
         if self._broken_off:
             sever(self._ws)
         return Seat(process.pid, self.break_off), self._ws
+
+    def hear(self, line: str, alone: bool, /) -> None:
+        """Hear a line of the process. As the host's tenant."""
+        if _IN_USE in line and self._conversation in line:
+            self._held = True
+        self._on_line(line, alone)
+
+    async def is_held(self) -> bool:
+        for _ in range(_LOOKS):
+            if self._held or self._process is None or self._process.has_ended:
+                break
+            await asyncio.sleep(_LAG / _LOOKS)  # The reason comes another way than the refusal.
+        return self._held
 
     async def _find_place(self, kind: Kind) -> SharedProcess:
         self._on_wait(True)

@@ -49,7 +49,8 @@ class Tenant(Protocol):
 class SharedProcess:
     """A process from its begin to its end.
 
-    Its methods are for the thread of its owner, but for `shake_hands`, `end` and `kill`.
+    Its methods are for the thread of its owner, but for `has_ended`, `shake_hands`, `end` and
+    `kill`.
 
     Args:
         kind: what to start it with.

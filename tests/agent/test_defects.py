@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -46,7 +45,7 @@ from agy_actors.testing import (
     silence,
 )
 from tests.agent.agents import RETRY_AT_ONCE, Configure
-from tests.harnesses import PATIENCE, SOON, kill_harness, pid_of, until
+from tests.harnesses import PATIENCE, SOON, kill_harness, pid_of, suspend, until
 
 if TYPE_CHECKING:
     from agy_actors import AgentRef, SupervisorRef
@@ -247,7 +246,7 @@ def test_f8_a_stuck_process_delays_nobody_and_is_killed(
     stuck = supervisor.create_agent(model.openai_config(), name="stuck")
     other = supervisor.create_agent(model.openai_config(), name="other")
     pid = pid_of(stuck)
-    os.kill(pid, signal.SIGSTOP)
+    suspend(pid)
 
     ending = stuck.ask(Disconnect(), block=False)
 

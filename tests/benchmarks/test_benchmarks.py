@@ -141,3 +141,23 @@ def test_an_area_that_does_not_exist_is_refused_with_those_that_do() -> None:
 
     assert outcome.exit_code == 2
     assert "kernel" in outcome.output
+
+
+def test_an_area_that_fails_costs_no_other_its_rows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(_: Size, __: Results) -> None:
+        raise RuntimeError("too slow")
+
+    def measure(_: Size, results: Results) -> None:
+        results.add("Area", {("what", OURS): [1.0]})
+
+    areas = {"bad": SimpleNamespace(run=fail), "good": SimpleNamespace(run=measure)}
+    monkeypatch.setattr(suite, "AREAS", areas)
+
+    outcome = CliRunner().invoke(suite.app, ["--out", str(tmp_path)])
+
+    assert outcome.exit_code == 1
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert [row["what"] for row in written["rows"]] == ["what"]
+    assert "failed: bad, with RuntimeError: too slow" in written["notes"]

@@ -17,6 +17,7 @@ from google.antigravity import types as sdk
 from loguru import logger
 
 from agy_actors import (
+    AgentStartError,
     Backoff,
     Chat,
     ChatStream,
@@ -33,8 +34,10 @@ from agy_actors import (
     TurnError,
     TurnStalled,
 )
+from agy_actors._agent import _session
 from agy_actors._agent._session import Session
 from agy_actors._harness import _connect, _host, _launch
+from agy_actors._harness._quarters import SharedQuarters
 from agy_actors.testing import http_error, quota_error, say, silence
 from tests.harnesses import (
     FAILS,
@@ -44,6 +47,7 @@ from tests.harnesses import (
     has_ended,
     patient_harness,
     pid_of,
+    suspend,
     until,
 )
 
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
     from agy_actors import AgentRef, SupervisorRef
     from agy_actors.testing import ScriptedModel
 
+CONVERSATION = "c" * 32
 SHOP = Path(__file__).parent.parent / "sdk" / "mcp_shop.py"
 
 
@@ -414,7 +419,7 @@ def test_a_process_that_agents_share_hangs(
     for agent in agents:
         agent.ask(Chat("before"), timeout=PATIENCE)
     process = psutil.Process(pid_of(agents[0]))
-    process.suspend()
+    suspend(process.pid)
 
     with pytest.raises(TurnStalled):
         agents[0].ask(Chat("hi", stall_timeout=0.2), timeout=PATIENCE)
@@ -432,7 +437,7 @@ def test_who_leaves_a_process_that_hangs_brings_it_to_light(
     monkeypatch.setattr(_host, "PROBE", 0.2)
     leaves, stays = create(shared, model, 2)
     process = psutil.Process(pid_of(leaves))
-    process.suspend()
+    suspend(process.pid)
 
     ending = leaves.ask(Disconnect(), block=False)
 
@@ -448,13 +453,50 @@ def test_who_comes_to_a_process_that_hangs_gets_another(
     monkeypatch.setattr(_host, "PROBE", 0.2)
     first = create(shared, model, 1)[0]
     process = psutil.Process(pid_of(first))
-    process.suspend()
+    suspend(process.pid)
 
     second = create(shared, model, 1)[0]
 
     assert second.ask(Chat("hi"), timeout=PATIENCE).text == "echo: hi"
     assert first.ask(Chat("hi"), timeout=PATIENCE).text == "echo: hi"
     until(lambda: has_ended(process))
+
+
+def test_a_conversation_that_the_harness_still_holds_is_waited_for(
+    shared: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = threading.Event()
+    hear = SharedQuarters.hear
+
+    def spy(quarters: SharedQuarters, line: str, alone: bool) -> None:
+        hear(quarters, line, alone)
+        if "already in use" in line:
+            refused.set()
+
+    monkeypatch.setattr(SharedQuarters, "hear", spy)
+    config = model.openai_config(conversation_id=CONVERSATION)
+    first = shared.create_agent(config)
+    first.ask(Chat("before"), timeout=PATIENCE)
+
+    creation = shared.ask(CreateAgent(config), block=False)
+    assert refused.wait(PATIENCE)
+    shared.shutdown_agent(first)
+
+    second = creation.get(timeout=PATIENCE)
+    assert [step.content for step in second.ask(GetHistory())] == ["before", "echo: before"]
+
+
+def test_a_conversation_that_another_agent_holds_is_refused(
+    shared: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_session, "_HELD", 0.2)
+    config = model.openai_config(conversation_id=CONVERSATION)
+    first = shared.create_agent(config)
+
+    with pytest.raises(AgentStartError, match=f"{CONVERSATION} is open in another agent"):
+        shared.create_agent(config)
+
+    assert first.ask(Chat("hi"), timeout=PATIENCE).text == "echo: hi"
 
 
 def test_a_crash_of_one_conversation_is_nothing_to_the_others(
