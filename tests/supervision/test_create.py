@@ -27,7 +27,7 @@ from agy_actors import (
     Supervisor,
 )
 from agy_actors._agent._actor import AgentActor
-from tests.harnesses import FAILS, HANGS, PATIENCE, children, fake_harness, pid_of
+from tests.harnesses import FAILS, HANGS, PATIENCE, children, fake_harness, pid_of, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -257,7 +257,7 @@ def test_a_failed_start_leaves_nothing_behind(
         with pytest.raises(AgentStartError):
             supervisor.create_agent(config, "poet")
 
-    assert not children()
+    until(lambda: not children())
     assert supervisor.children() == {}
     for thread in set(threading.enumerate()) - threads:
         thread.join(5)

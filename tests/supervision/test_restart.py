@@ -129,7 +129,7 @@ def test_an_agent_fails_again_and_again(model: ScriptedModel) -> None:
                 agent.ask(Chat("three"))
             assert isinstance(caught.value.__cause__, TurnInterrupted)
         assert supervisor.children() == {}
-        assert not children()
+        until(lambda: not children())
         assert supervisor.create_agent(model.openai_config(), "poet").is_alive()
 
 

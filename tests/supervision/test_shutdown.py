@@ -26,7 +26,15 @@ from agy_actors import (
 from agy_actors._agent import AgentActor
 from agy_actors._supervision import _children, _parent
 from agy_actors.testing import ScriptedModel, say
-from tests.harnesses import HANGS, children, fake_harness, has_ended, kill_harness, pid_of
+from tests.harnesses import (
+    HANGS,
+    children,
+    fake_harness,
+    has_ended,
+    kill_harness,
+    pid_of,
+    until,
+)
 from tests.supervision.helpers import long_backoff
 
 if TYPE_CHECKING:
@@ -195,7 +203,7 @@ def test_an_agent_can_be_ended_while_it_starts(
 
     with pytest.raises(AgentStartError, match="was ended while it started"):
         creation.get(timeout=PROMPTLY)
-    assert not children()
+    until(lambda: not children())
     assert supervisor.children() == {}
 
 
