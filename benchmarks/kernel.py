@@ -40,7 +40,7 @@ class _Plan:
     pipelined: int = 5000
     tells: int = 20_000
     actors: int = 100
-    spawns: int = 50
+    spawns: int = 300
     slow: int = 200
     """Operations of a peer whose actors are processes."""
 

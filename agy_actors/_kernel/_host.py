@@ -204,7 +204,9 @@ async def _whole(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await main()
     finally:
         await _cancel_leftovers()
-        await asyncio.get_running_loop().shutdown_asyncgens()
+        loop = asyncio.get_running_loop()
+        await loop.shutdown_asyncgens()
+        loop.stop()  # Else it would turn once more to find that its task is done.
 
 
 def _run_contained(loop: asyncio.AbstractEventLoop, until: asyncio.Future[Any]) -> None:

@@ -165,23 +165,22 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
         """
         if block and (caller := current_caller.get()) is not None:
             chain_to(self, _ActorStop(), caller)
-        ended: ReplyFuture[Any] = ReplyFuture()
-        was_alive: ReplyFuture[bool] = ReplyFuture()
+        was_alive = _WasAlive()
         was_alive.about = (_ActorStop(), self)
-
-        def convert(_: object) -> None:
-            try:
-                ended.get()
-            except pykka.ActorDeadError:
-                was_alive.resolve(value=False)
-            except BaseException as error:  # noqa: BLE001 (it belongs to the asker)
-                was_alive.fail(error)
-            else:
-                was_alive.resolve(value=True)
-
-        ended.add_done_callback(convert)
         try:
-            self.actor_inbox.put(Envelope(_ActorStop(), ended))
+            self.actor_inbox.put(Envelope(_ActorStop(), was_alive))
         except pykka.ActorDeadError as error:
-            ended.fail(error)
+            was_alive.fail(error)
         return was_alive.get(timeout=timeout) if block else was_alive
+
+
+class _WasAlive(ReplyFuture[bool]):
+    """The reply to a stop. To cancel it ends the waiting, and not the stop."""
+
+    def resolve(self, value: object) -> bool:  # noqa: ARG002 (an actor replies with `None`)
+        return super().resolve(value=True)
+
+    def fail(self, error: BaseException) -> bool:
+        if isinstance(error, pykka.ActorDeadError):
+            return super().resolve(value=False)
+        return super().fail(error)
