@@ -140,6 +140,8 @@ class HarnessHost(AsyncioActor):
         self._strife: dict[str, asyncio.Task[None]] = {}
         """Checks of processes that were left in strife, by the conversation that left."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._places_to_begin = asyncio.Semaphore(_BEGINNINGS)
+        """For the processes of all kinds and keys; each fleet sees to its own as well."""
         self._ends: set[asyncio.Future[None]] = set()
         """Of processes, under way."""
 
@@ -255,7 +257,8 @@ class HarnessHost(AsyncioActor):
                 self._loop.call_soon_threadsafe(self._lose, group, number)
 
         try:
-            process = await self._boot(group.kind, died)
+            async with self._places_to_begin:
+                process = await self._boot(group.kind, died)
         except Exception as error:  # noqa: BLE001 (it belongs to those who wait)
             self._log.debug("A localharness did not start: {}", type(error).__name__)
             group.error = error

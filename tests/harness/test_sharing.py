@@ -38,6 +38,7 @@ from agy_actors._agent import _session
 from agy_actors._agent._session import Session
 from agy_actors._harness import _connect, _host, _launch
 from agy_actors._harness._quarters import SharedQuarters
+from agy_actors._harness._shared import SharedProcess
 from agy_actors.testing import http_error, quota_error, say, silence
 from tests.harnesses import (
     FAILS,
@@ -151,6 +152,32 @@ def test_agents_of_another_api_key_or_service_do_not_share(
     assert {agent.ask(Chat("hi"), timeout=PATIENCE).text for agent in agents.values()} == {
         "echo: hi"
     }
+
+
+def test_the_processes_of_all_keys_begin_a_few_at_a_time(
+    model: ScriptedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_host, "_BEGINNINGS", 1)
+    env, go = patient_harness(tmp_path)
+    begun: list[SharedProcess] = []
+    running: list[int] = []
+    shake_hands = SharedProcess.shake_hands
+
+    def spy(process: SharedProcess) -> None:
+        begun.append(process)
+        shake_hands(process)
+        running.append(len(begun))
+
+    monkeypatch.setattr(SharedProcess, "shake_hands", spy)
+    with Supervisor.start(max_conversations_per_process=4) as supervisor:
+        configs = [model.gemini_config(api_key=key, env=env) for key in ("one", "two", "three")]
+        creations = [supervisor.ask(CreateAgent(config), block=False) for config in configs]
+        until(lambda: bool(begun))
+        go()
+        for creation in creations:
+            creation.get(timeout=PATIENCE)
+
+    assert running == [1, 2, 3]  # Each was up before the next began.
 
 
 def test_agents_of_another_environment_do_not_share(
@@ -413,7 +440,7 @@ def outcome(turn: Any) -> str:
 def test_a_process_that_agents_share_hangs(
     shared: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agy_actors._agent._turns.CANCEL_GRACE", 0.2)
+    monkeypatch.setattr("agy_actors._agent._running.CANCEL_GRACE", 0.2)
     monkeypatch.setattr(_host, "PROBE", 0.2)
     agents = create(shared, model, 2)
     for agent in agents:
