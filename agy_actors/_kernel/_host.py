@@ -204,9 +204,7 @@ async def _whole(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await main()
     finally:
         await _cancel_leftovers()
-        loop = asyncio.get_running_loop()
-        await loop.shutdown_asyncgens()
-        loop.stop()  # Else it would turn once more to find that its task is done.
+        await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 def _run_contained(loop: asyncio.AbstractEventLoop, until: asyncio.Future[Any]) -> None:
