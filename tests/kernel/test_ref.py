@@ -157,6 +157,18 @@ def test_when_a_stop_has_returned_the_loop_is_closed_and_the_registry_knows() ->
     assert ref not in pykka.ActorRegistry.get_all()
 
 
+def test_who_waits_no_more_for_a_stop_does_not_call_it_off() -> None:
+    ref = Doer.start()
+    held = threading.Event()
+    ref.tell(Do(lambda _: held.wait(PATIENCE)))
+
+    stopping = ref.stop(block=False)
+    assert stopping.cancel()  # Before the actor takes it up.
+    held.set()
+
+    assert ref.actor_stopped.wait(PATIENCE)
+
+
 def test_pykkas_registry_stops_our_actors() -> None:
     refs = [Doer.start() for _ in range(3)]
 
