@@ -16,11 +16,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import copy
 import functools
-import shutil
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
@@ -33,6 +30,7 @@ from agy_actors._agent._session import Session
 from agy_actors._agent._settings import STOP_GRACE, start_timeout
 from agy_actors._agent._suspicion import read_rumour
 from agy_actors._agent._turns import FollowTurn, StreamChat, TurnCaller, TurnTakingActor
+from agy_actors._agent.sessions import Sessions
 from agy_actors._events import (
     AgentCrashed,
     AgentFellAsleep,
@@ -41,10 +39,12 @@ from agy_actors._events import (
     HarnessDied,
     HarnessStarted,
 )
-from agy_actors._kernel import Envelope, current_caller, fail
+from agy_actors._kernel import current_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+    from google.antigravity import AgentConfig
 
     from agy_actors._agent._life import AgentSpec, Life
     from agy_actors._agent._suspicion import Rumour
@@ -70,7 +70,9 @@ class AgentActor(TurnTakingActor):
         self._dozing: asyncio.Task[None] | None = None
         self._doze_timer: asyncio.TimerHandle | None = None
         self._crashing: asyncio.Task[None] | None = None
-        self._starting: Session | None = None
+        self._sessions = self._make_sessions()
+        self._harness_pid: int | None = None
+        """The process that was announced last."""
         self._recalled = False
 
     # What the kernel asks.
@@ -80,6 +82,7 @@ class AgentActor(TurnTakingActor):
         # The SDK's tasks, in which tools run, keep the context that opened the session.
         self._context = contextvars.copy_context()
         self._context.run(current_caller.set, TurnCaller(self, self._thread_id))
+        self._sessions = self._make_sessions()
         if self.spec.hub.active:
             self._publish(AgentStarted, restarts=self.life.restarts)
         self._opening = self._loop.create_task(self._open(), context=self._context)
@@ -135,38 +138,53 @@ class AgentActor(TurnTakingActor):
         self._loop.call_soon(self._tell_idle)
 
     async def _open_session(self) -> None:
-        try:
-            # A configuration may bring a session of its own, as the testing kit's does.
-            session_type = getattr(self.spec.config, "session_type", Session)
-            self._starting = session = session_type(
-                self.spec.config,
-                start_timeout=start_timeout(),
-                stop_grace=STOP_GRACE,
-                host=self.spec.host,
-                key=self.spec.pace_key,
-                on_line=self._hear_line,
-                has_turn=self._has_turn,
-                on_death=self._from_thread(self._harness_died),
-                on_step=self._see_steps,
-                variables=self._variables_of_turn,
-            )
-            await session.open()
-        finally:
-            self._starting = None
+        session = await self._sessions.open()
         self._session = session
+        first, self._up = not self._up or self._asleep, True
         self._asleep = self._harness_gone = False
         self.life.resume(session.history, session.usage)
         if self.spec.hub.active:
-            self._publish(HarnessStarted, pid=session.pid)
-            self._publish(AgentReady)
+            if first or session.pid != self._harness_pid:
+                self._publish(HarnessStarted, pid=session.pid)
+            if first:
+                self._publish(AgentReady)
+        self._harness_pid = session.pid
 
-    def _variables_of_turn(self) -> list[tuple[contextvars.ContextVar[Any], Any]]:
-        """Return the context variables of who asked for the turn that runs."""
-        envelope = self.turn_envelope
-        if not isinstance(envelope, Envelope) or envelope.context is None:
-            return []
-        # Who waits for whom is told by the turn itself.
-        return [item for item in envelope.context.items() if item[0] is not current_caller]
+    def _make_sessions(self) -> Sessions:
+        return Sessions(self.spec, self._make_session, self._host.new_id, self._context)
+
+    def _make_session(self, config: AgentConfig) -> Session:
+        # A configuration may bring a session of its own, as the testing kit's does.
+        session_type: type[Session] = getattr(config, "session_type", Session)
+        session = session_type(
+            config,
+            start_timeout=start_timeout(),
+            stop_grace=STOP_GRACE,
+            host=self.spec.host,
+            key=self.spec.pace_key,
+            on_line=lambda line, alone: self._hear_line(session, line, alone),
+            has_turn=lambda: self._has_turn(session),
+            on_death=lambda: self._from_thread(self._harness_died)(session),
+            on_step=self._see_steps,
+            variables=self._variables_of_turn,
+        )
+        return session
+
+    # A new conversation for each turn.
+
+    def _prepare_conversation(self) -> None:
+        if self.spec.new_conversation_each_turn:
+            self.life.steps.clear()  # They are of the conversation before.
+            self._sessions.prepare()
+
+    def _renew_conversation(self) -> None:
+        used = self._session
+        if used is None or self._broken or self._closing or self._ended:
+            return
+        if self.spec.new_conversation_each_turn:
+            self._session = None
+            self._sessions.retire(used)
+            self._opening = self._loop.create_task(self._reopen(), context=self._context)
 
     # Sleeping: an idle agent gives its process back, and keeps all else.
 
@@ -188,22 +206,23 @@ class AgentActor(TurnTakingActor):
         self.life.count_usage(session.usage)
         self._session = None
         self._asleep = True
-        self._dozing = self._loop.create_task(session.close())
+        self._dozing = self._sessions.retire(session)
         if self.spec.hub.active:
             self._publish(AgentFellAsleep)
 
     async def _be_woken(self) -> None:
         if self._opening is None or self._opening.done():
             # A task of its own: a turn that is abandoned meanwhile leaves the agent awake.
-            self._opening = self._loop.create_task(self._wake_up(), context=self._context)
+            self._opening = self._loop.create_task(self._reopen(), context=self._context)
         await asyncio.wait([self._opening])
         if self._session is None:
             raise TurnInterrupted(f"{self} did not wake up: {self.life.last_error}")
 
-    async def _wake_up(self) -> None:
+    async def _reopen(self) -> None:
         if self._dozing is not None:
             await asyncio.wait([self._dozing])
-        self._log.debug("Agent wakes up")
+        if self._asleep:
+            self._log.debug("Agent wakes up")
         try:
             await self._open_session()
         except Exception as error:  # noqa: BLE001 (whatever the SDK raises: a failed start)
@@ -211,6 +230,7 @@ class AgentActor(TurnTakingActor):
             return
         if self.turn_envelope is None:
             self._doze_later()
+            self._see_steps()
 
     def _without_secrets(self, error: Exception) -> Exception:
         words = "".join(traceback.format_exception(error))
@@ -225,8 +245,10 @@ class AgentActor(TurnTakingActor):
 
         return call
 
-    def _hear_line(self, line: str, alone: bool) -> None:
-        """Hear a line of the harness, on any thread, and whether it is nobody else's."""
+    def _hear_line(self, session: Session, line: str, alone: bool) -> None:
+        """Hear a line of a session's harness, on any thread, and whether it is nobody else's."""
+        if self._session not in (None, session):
+            return  # The present session has the same process, or the line is not about the turn.
         # Sorted out here: where many share a process, each would be woken for each line.
         rumour = read_rumour(line)
         if rumour is not None:
@@ -235,11 +257,11 @@ class AgentActor(TurnTakingActor):
         elif _FELL_BEHIND in line:
             self._from_thread(self._hear_of_held_up)(self._host.monotonic(), alone=alone)
 
-    def _has_turn(self) -> bool:
-        """Tell, on any thread, whether the harness may speak of a turn of this agent."""
-        session = self._session
+    def _has_turn(self, session: Session) -> bool:
+        """Tell, on any thread, whether the harness may speak of a turn of this session."""
         lately = self._host.monotonic() - self._last_break <= _AFTERMATH
-        return self._current is not None or lately or (session is not None and session.busy)
+        present = self._current is not None and self._session in (None, session)
+        return present or lately or session.busy
 
     def _hear_rumour(self, rumour: Rumour, turn: Turn | None, *, alone: bool) -> None:
         if turn is None:
@@ -265,12 +287,15 @@ class AgentActor(TurnTakingActor):
                 )
             )
 
-    def _harness_died(self) -> None:
-        if self._session is None or self._broken or self._ended or self._ending is not None:
+    def _harness_died(self, session: Session) -> None:
+        self._sessions.lose(session)
+        if session is not self._session or self._broken or self._ended:
+            return  # The end of one that is not used any more, or not yet, is no crash.
+        if self._ending is not None:
             return
         self._harness_gone = True
         if self.spec.hub.active:
-            self._publish(HarnessDied, pid=self._session.pid)
+            self._publish(HarnessDied, pid=session.pid)
         if self.turn_envelope is None:  # A turn finds out for itself, and has an asker to tell.
             self._crash(TurnInterrupted(f"the process of agent {self.spec.name!r} died"))
 
@@ -302,26 +327,8 @@ class AgentActor(TurnTakingActor):
 
         Its turn is answered, or left to the successor where that is safe.
         """
-        life, envelope, turn, trial = self.life, self.turn_envelope, self._current, self.life.trial
-        self.life = copy.copy(life)  # What comes of this thread yet is no part of the life.
-        if envelope is not None and turn is not None and trial is not None:
-            error = TurnInterrupted(
-                f"a turn of {self} was cut off: a tool, a hook or a handler held up the"
-                " agent's thread",
-                text=turn.text,
-                tool_calls=turn.tool_calls,
-            )
-            tape = envelope.message.tape if isinstance(envelope.message, StreamChat) else None
-            delay = self._delay_of_retry(error, turn, trial, tape)
-            if delay is None:
-                life.trial = None
-                self._in_flight.pop(envelope, None)
-                fail(envelope.reply_to, error)
-            else:
-                trial.not_before = self._host.monotonic() + delay
-        session = self._session or self._starting
-        if session is not None:
-            session.reap()
+        self._leave_turn()
+        self._sessions.reap()
         super().forsake()
 
     async def _finish_crash(self) -> None:
@@ -330,8 +337,9 @@ class AgentActor(TurnTakingActor):
             opening.cancel()
             await asyncio.wait([opening])
         if self._session is not None:
-            await self._session.close(at_once=True)
+            await self._sessions.close(self._session, at_once=True)
             self._session = None
+        await self._sessions.close_others()
         if not self._closing:  # Else `_end_now` goes on, answers, and ends the actor.
             self.retire()
 
@@ -345,14 +353,13 @@ class AgentActor(TurnTakingActor):
         if self._dozing is not None:
             await asyncio.wait([self._dozing])  # Bounded by the session's own grace.
         if self._session is not None:
-            await self._session.close()
+            await self._sessions.close(self._session)
             self._session = None
+        await self._sessions.close_others()
 
     def kill(self) -> None:
         """End the agent's process at once. Callable from any thread."""
-        session = self._session or self._starting
-        if session is not None:
-            session.kill()
+        self._sessions.kill()
 
     def refuse(self) -> None:
         """Take up nothing more, and tell those who wait."""
@@ -364,16 +371,10 @@ class AgentActor(TurnTakingActor):
     def _disconnect(self, _: messages.Disconnect) -> Coroutine[Any, Any, None]:
         return self._end_now()
 
-    async def _delete(self, _: messages.Delete) -> None:
-        await self._end_now()
-        for suffix in (".db", ".db-wal", ".db-shm"):  # SQLite's files of one database.
-            path = self.spec.save_dir / f"{self.spec.conversation_id}{suffix}"
-            path.unlink(missing_ok=True)
-        if self.spec.config.app_data_dir is not None:
-            transcripts = Path(self.spec.config.app_data_dir, "brain", self.spec.conversation_id)
-            shutil.rmtree(transcripts, ignore_errors=True)
+    def _delete(self, _: messages.Delete) -> Coroutine[Any, Any, None]:
+        return self._end_now(delete=True)
 
-    async def _end_now(self) -> None:
+    async def _end_now(self, *, delete: bool = False) -> None:
         """End the agent without waiting for turns; whoever waits is told."""
         if self._ended:  # Just now. The successor gets this message, or the end answers it.
             await self._loop.create_future()
@@ -383,6 +384,8 @@ class AgentActor(TurnTakingActor):
         if turn is not None:
             turn.cancel()
         await self._close()
+        if delete:
+            await self._sessions.remove_files(self.spec.conversation_id)
         self._loop.call_soon(self._end)  # After the reply.
 
     HANDLERS: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {

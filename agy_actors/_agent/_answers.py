@@ -76,6 +76,8 @@ class AnsweringActor(AsyncioActor):
         self._session: Session | None = None
         self._broken = False
         self._closing = False
+        self._up = False
+        """Whether a session was open before: if there is none now, the next one is opened."""
         self._asleep = False
         """Whether its session was closed because it was idle."""
         self._idle_waiters: list[asyncio.Future[None]] = []
@@ -116,7 +118,7 @@ class AnsweringActor(AsyncioActor):
 
     def _is_idle(self, _: messages.IsIdle) -> bool:
         return (
-            (self._session is not None or self._asleep)
+            self._up
             and not (self._broken or self._closing)
             and self.turn_envelope is None
             and not self.actor_inbox.turns_waiting
@@ -192,10 +194,15 @@ class AnsweringActor(AsyncioActor):
         return self.life.compaction_indices()
 
     def _get_conversation_id(self, _: messages.GetConversationId) -> str:
-        return self.spec.conversation_id
+        return self._conversation_id
+
+    @property
+    def _conversation_id(self) -> str:
+        session = self._session
+        return self.spec.conversation_id if session is None else session.conversation_id
 
     def _get_statistics(self, _: messages.GetStatistics) -> AgentStatistics:
-        if self._session is None:
+        if self._asleep or not self._up:
             state = "asleep" if self._asleep else "starting"
         else:
             state = "idle" if self.turn_envelope is None else "busy"
@@ -206,7 +213,7 @@ class AnsweringActor(AsyncioActor):
             turns_waiting=self.actor_inbox.turns_waiting,
             restarts=self.life.restarts,
             total_usage=self._get_total_usage(messages.GetTotalUsage()),
-            conversation_id=self.spec.conversation_id,
+            conversation_id=self._conversation_id,
             harness_pid=None if self._session is None else self._session.pid,
             sandbox=None if self._session is None else self._session.sandbox,
             last_error=self.life.last_error,
@@ -214,7 +221,7 @@ class AnsweringActor(AsyncioActor):
         )
 
     async def _available_tools(self, _: messages.AvailableTools) -> list[ToolInfo]:
-        return await asyncio.to_thread(available_tools, self.spec.config, self.spec.conversation_id)
+        return await asyncio.to_thread(available_tools, self.spec.config, self._conversation_id)
 
     HANDLERS: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {
         messages.IsIdle: _is_idle,

@@ -41,6 +41,9 @@ class AgentSpec:
     config: AgentConfig
     """The SDK's own, with the conversation's id, its mode and `save_dir` filled in."""
     conversation_id: str
+    """Its conversation; without a meaning where each turn has one of its own."""
+    new_conversation_each_turn: bool = False
+    """Whether each turn has a conversation of its own, which is removed after it."""
     save_dir: Path
     retry: RetryPolicy
     max_model_errors: int

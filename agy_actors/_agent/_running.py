@@ -231,7 +231,7 @@ class TurnRunningActor(AnsweringActor):
             parsed=parsed,
             stop_reason=session.stop_reason,
             attempts=trial.attempt,
-            conversation_id=self.spec.conversation_id,
+            conversation_id=session.conversation_id,
         )
 
     def _count_usage(self, session: Session, before: sdk.UsageMetadata) -> None:

@@ -113,6 +113,11 @@ class Session:
         """Whether all that comes is of the turn of the last prompt."""
 
     @property
+    def conversation_id(self) -> str:
+        """The id of its conversation."""
+        return self._config.conversation_id or ""
+
+    @property
     def pid(self) -> int | None:
         """The process id of the harness, if there is one."""
         return self._harness.pid

@@ -12,6 +12,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextlib
+import copy
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,9 +31,10 @@ from agy_actors._agent._session import SessionBroken
 from agy_actors._agent._settings import CANCEL_GRACE, chat_timeout, stall_timeout
 from agy_actors._agent._turn import Turn
 from agy_actors._events import TurnEnded, TurnRetried, TurnStarted
-from agy_actors._kernel import Frame, Lane, MailboxFull, Message, current_caller
+from agy_actors._kernel import Envelope, Frame, Lane, MailboxFull, Message, current_caller, fail
 
 if TYPE_CHECKING:
+    import contextvars
     from collections.abc import Callable, Coroutine
 
     from agy_actors._agent._answers import Reporter
@@ -83,6 +85,14 @@ class TurnTakingActor(TurnRunningActor):
         """Open the session that an idle agent closed."""
 
     @abc.abstractmethod
+    def _prepare_conversation(self) -> None:
+        """Begin to open the next conversation, where each turn has one of its own."""
+
+    @abc.abstractmethod
+    def _renew_conversation(self) -> None:
+        """Leave a conversation that was used, where each turn has one of its own."""
+
+    @abc.abstractmethod
     def _doze_later(self) -> None:
         """Have the session closed when the agent was idle for long."""
 
@@ -101,6 +111,14 @@ class TurnTakingActor(TurnRunningActor):
             return False
         self._publish(kind, **facts)
         return True
+
+    def _variables_of_turn(self) -> list[tuple[contextvars.ContextVar[Any], Any]]:
+        """Return the context variables of who asked for the turn that runs."""
+        envelope = self.turn_envelope
+        if not isinstance(envelope, Envelope) or envelope.context is None:
+            return []
+        # Who waits for whom is told by the turn itself.
+        return [item for item in envelope.context.items() if item[0] is not current_caller]
 
     # Messages.
 
@@ -206,6 +224,7 @@ class TurnTakingActor(TurnRunningActor):
                     # Stay unanswered: the end of this incarnation hands the message over.
                     handed_over = True
                     await self._loop.create_future()
+                self._renew_conversation()
         except asyncio.CancelledError as error:
             failure = error
             if self._closing:
@@ -264,6 +283,7 @@ class TurnTakingActor(TurnRunningActor):
         self._log.bind(turn=self.life.turns).debug("Turn starts, attempt {}", trial.attempt)
         if self.spec.hub.active:
             self._publish(TurnStarted, turn=self.life.turns, attempt=trial.attempt)
+        self._prepare_conversation()
         return await self._run_turn(turn, trial, prompt, stall, tape)
 
     def _delay_of_retry(
@@ -281,6 +301,29 @@ class TurnTakingActor(TurnRunningActor):
             self._log.error("The retry policy raised {}", type(mistake).__name__)
             return None
         return None if delay is None or now + delay >= trial.deadline else delay
+
+    def _leave_turn(self) -> None:
+        """Leave the turn of a loop that hangs to the successor, or answer it where that is unsafe.
+
+        Callable from any thread.
+        """
+        life, envelope, turn, trial = self.life, self.turn_envelope, self._current, self.life.trial
+        self.life = copy.copy(life)  # What comes of this thread yet is no part of the life.
+        if envelope is not None and turn is not None and trial is not None:
+            error = TurnInterrupted(
+                f"a turn of {self} was cut off: a tool, a hook or a handler held up the"
+                " agent's thread",
+                text=turn.text,
+                tool_calls=turn.tool_calls,
+            )
+            tape = envelope.message.tape if isinstance(envelope.message, StreamChat) else None
+            delay = self._delay_of_retry(error, turn, trial, tape)
+            if delay is None:
+                life.trial = None
+                self._in_flight.pop(envelope, None)
+                fail(envelope.reply_to, error)
+            else:
+                trial.not_before = self._host.monotonic() + delay
 
     def _note_retry(self, trial: Trial, error: TurnError, delay: float) -> None:
         trial.not_before = self._host.monotonic() + delay
@@ -318,6 +361,7 @@ class TurnTakingActor(TurnRunningActor):
             self.life.trial = None
         if self._harness_gone:  # Its death came too late for the turn to see it.
             self._crash(TurnInterrupted(f"the process of {self} died"))
+        self._renew_conversation()
         self._doze_later()
         self._see_steps()
         self._loop.call_soon(self._tell_idle)

@@ -61,6 +61,9 @@ class CreateAgent(Message[AgentRef]):
     stop_timeout: float = 10.0
     """Seconds to end by itself, or to finish its turns where it is drained."""
 
+    new_conversation_each_turn: bool = False
+    """Whether each turn has a conversation of its own. For members of pools."""
+
 
 def create_member(pool: CreatePool, name: str) -> CreateAgent:
     """Make the message that creates a member of a pool."""

@@ -99,6 +99,7 @@ def build_spec(
                 " idle_timeout out"
             )
     _check_seconds("stop_timeout", message.stop_timeout)
+    _check_conversation(message, name)
     conversation_id = config.conversation_id or _conversation_id(path, durable=durable)
     directory = Path(config.save_dir) if config.save_dir else save_dir
     prepared = config.model_copy(
@@ -127,6 +128,7 @@ def build_spec(
         supervisor=supervisor,
         config=prepared,
         conversation_id=conversation_id,
+        new_conversation_each_turn=message.new_conversation_each_turn,
         save_dir=directory,
         retry=message.retry,
         max_model_errors=message.max_model_errors,
@@ -140,6 +142,17 @@ def build_spec(
         secrets=tuple(_secrets(config)),
         output=output,
     )
+
+
+def _check_conversation(message: CreateAgent, name: str) -> None:
+    """Refuse what makes no sense where each turn of a pool has a conversation of its own."""
+    for field in ("conversation_id", "triggers"):
+        if message.new_conversation_each_turn and getattr(message.config, field, None):
+            raise InvalidConfig(
+                f"each turn of a pool has a conversation of its own, so the configuration of"
+                f" {name!r} cannot have {field}: leave it out, or create the pool with"
+                " keep_conversation=True"
+            )
 
 
 def _pace_key(config: Any) -> str:

@@ -116,6 +116,11 @@ class SimulatedSession(Session):
         self._stuck = False
 
     @property
+    def conversation_id(self) -> str:
+        """The id of its conversation."""
+        return self._id
+
+    @property
     def pid(self) -> int | None:
         """A number that no other process of the simulation has, while it is open."""
         return self._pid if self._opened else None
