@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pykka
 from loguru import logger
 
-from agy_actors._kernel import AsyncioActor, Lane, MailboxFull, Message, current_host
+from agy_actors._kernel import AsyncioActor, Lane, MailboxFull, Message, current_host, forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -235,6 +235,7 @@ class Subscription:
     @property
     def dropped(self) -> int:
         """How many events were dropped because the callback was too slow."""
+        forks.check(self._ref.actor_inbox.made_in)
         return self._dropped
 
     def deliver(self, event: Event) -> None:
@@ -254,6 +255,7 @@ class Subscription:
 
     def end(self) -> ReplyFuture[bool]:
         """Cancel, and return the future of the callback's last call having ended."""
+        forks.check(self._ref.actor_inbox.made_in)
         self._over = True
         return self._ref.stop(block=False)
 

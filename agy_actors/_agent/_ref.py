@@ -18,6 +18,7 @@ from agy_actors._kernel import (
     MailboxFull,
     current_caller,
     fail,
+    forks,
     resolve,
 )
 from agy_actors._kernel._callers import chain_to
@@ -42,7 +43,7 @@ class AgentRef(AsyncioActorRef):
         self.name = actor.spec.name
 
     def __repr__(self) -> str:
-        return f"<AgentRef {self.name!r}{'' if self.is_alive() else ', ended'}>"
+        return f"<AgentRef {self.name!r}{self._state_suffix()}>"
 
     def __str__(self) -> str:
         return f"agent {self.name!r}"
@@ -83,6 +84,7 @@ class AgentRef(AsyncioActorRef):
         again ends with the `DeadlockError` that names the circle, and all turns of the
         circle with it.
         """
+        forks.check(self.actor_inbox.made_in)
         return make_tool(
             lambda chat: AgentRef.stream_to(self, chat, lambda m: m, blocking=False),
             name,

@@ -7,6 +7,8 @@ Guarantees:
     and `Tape.AHEAD` events. (It cannot hold the turn up: the harness gives a turn up that is
     not listened to for 5 s, and ends the answer there as if it were whole.)
 *   When nobody is left to read, the turn is cancelled.
+*   In a forked child, reading a stream of the parent raises `ForkedProcessError`, and leaving
+    it does nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 from google.antigravity.types import Text, Thought, ToolCall
 
-from agy_actors._kernel import AskTimeout, Change, ReplyFuture, current_host
+from agy_actors._kernel import AskTimeout, Change, ReplyFuture, current_host, forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -54,6 +56,7 @@ class Tape:
 
     def __init__(self) -> None:
         self.future: ReplyFuture[ChatReply] = ReplyFuture()
+        self._made_in = forks.generation
         self._lock = threading.Lock()
         self._changed = Change(self._lock)
         self._past: list[StreamEvent] = []
@@ -84,8 +87,14 @@ class Tape:
 
     # For readers.
 
+    @property
+    def is_parents(self) -> bool:
+        """Whether this process is a forked child of the one that the turn belongs to."""
+        return self._made_in != forks.generation
+
     def join(self, reader: object) -> list[StreamEvent]:
         """Add a reader, and return what it has to read first."""
+        forks.check(self._made_in)
         with self._lock:
             self._positions[reader] = self._start
             self._changed.announce()
@@ -93,6 +102,8 @@ class Tape:
 
     def leave(self, reader: object) -> bool:
         """Forget a reader, and return whether nobody is left to read."""
+        if self.is_parents:
+            return False
         with self._lock:
             self._positions.pop(reader, None)
             self._trim()
@@ -109,6 +120,7 @@ class Tape:
 
     def read_through(self) -> None:
         """Note that somebody waits for the whole reply."""
+        forks.check(self._made_in)
         with self._lock:
             self._read_through = True
             self._changed.announce()
@@ -120,6 +132,7 @@ class Tape:
 
     def take(self, reader: object) -> StreamEvent | None:
         """Return the reader's next event, or `None` if there is none yet."""
+        forks.check(self._made_in)
         with self._lock:
             position = self._positions.get(reader)
             if position is None or not self._has_more(reader):
@@ -153,6 +166,7 @@ class Tape:
 
     def call_when_changed(self, reader: object, waker: Callable[[], None]) -> None:
         """Call `waker` when the reader has something to read or the end is known."""
+        forks.check(self._made_in)
         with self._lock:
             if not (self._has_more(reader) or self.future.done()):
                 self._wakers.append(waker)
@@ -280,11 +294,11 @@ class StreamCursor(Iterator[T], AsyncIterator[T], Generic[T]):
     def __del__(self) -> None:
         # Whoever collects garbage may hold any lock, those of the tape and of its future
         # included; so another thread must do it. It is started without any lock.
-        if getattr(self, "_open", False):
+        if getattr(self, "_open", False) and not self._tape.is_parents:
             _in_other_thread(_leave_lost, self._tape, self._reader)
 
     def _take(self) -> StreamEvent | None:
-        if self._past:
+        if self._past and not self._tape.is_parents:
             return self._past.popleft()
         return self._tape.take(self._reader)
 
@@ -337,7 +351,8 @@ class ChatStream:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.cancel()
+        if not self._tape.is_parents:
+            self.cancel()
 
     async def __aenter__(self) -> Self:
         return self
@@ -348,11 +363,12 @@ class ChatStream:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.cancel()
+        if not self._tape.is_parents:
+            self.cancel()
 
     def __del__(self) -> None:
         tape = getattr(self, "_tape", None)
-        if tape is not None:
+        if tape is not None and not tape.is_parents:
             tape.kept = False
             if not tape.wanted:
                 _in_other_thread(tape.future.cancel)  # See `StreamCursor.__del__`.
@@ -360,7 +376,8 @@ class ChatStream:
     @property
     def future(self) -> ReplyFuture[ChatReply]:
         """The future of the whole reply."""
-        self._tape.read_through()
+        if not self._tape.future.done():
+            self._tape.read_through()
         return self._tape.future
 
     def events(self, *, timeout: float | None = None) -> StreamCursor[StreamEvent]:

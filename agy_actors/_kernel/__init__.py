@@ -6,7 +6,13 @@ The kernel knows no agent, no SDK and no model.
 from agy_actors._kernel._actor import AsyncioActor
 from agy_actors._kernel._callers import Caller, Frame, current_caller
 from agy_actors._kernel._death import Death, DeathReason, watch
-from agy_actors._kernel._errors import AgyActorsError, AskTimeout, DeadlockError, MailboxFull
+from agy_actors._kernel._errors import (
+    AgyActorsError,
+    AskTimeout,
+    DeadlockError,
+    ForkedProcessError,
+    MailboxFull,
+)
 from agy_actors._kernel._future import ReplyFuture, as_completed, fail, resolve
 from agy_actors._kernel._host import (
     Gate,
@@ -34,6 +40,7 @@ __all__ = [
     "Death",
     "DeathReason",
     "Envelope",
+    "ForkedProcessError",
     "Frame",
     "Gate",
     "Host",

@@ -35,9 +35,10 @@ import pykka
 from loguru import logger
 from pykka._envelope import Envelope as PykkaEnvelope
 
+from agy_actors._kernel import forks
 from agy_actors._kernel._callers import Frame, StaticCaller, current_caller
 from agy_actors._kernel._death import DeathReason, Lifeline
-from agy_actors._kernel._future import ReplyFuture, fail, resolve
+from agy_actors._kernel._future import CANCELLED, ReplyFuture, fail, resolve
 from agy_actors._kernel._host import current_host
 from agy_actors._kernel._loop import is_asleep
 from agy_actors._kernel._mailbox import Envelope, Mailbox, is_stop
@@ -345,7 +346,7 @@ class AsyncioActor(pykka.Actor):
     def _handle(self, envelope: AnyEnvelope) -> None:
         # The hottest path there is, so nothing here calls what it can do without.
         message, reply_to = envelope.message, envelope.reply_to
-        if type(reply_to) is ReplyFuture and reply_to.cancelled():
+        if type(reply_to) is ReplyFuture and reply_to._state == CANCELLED:  # noqa: SLF001 (as above)
             return
         pykkas = isinstance(message, tuple)  # As all of pykka's own messages are.
         if pykkas and is_stop(message):
@@ -582,6 +583,8 @@ class _HandlingCaller:
         self.thread_id = actor._thread_id  # noqa: SLF001 (one concept in two classes)
 
     def frames(self) -> tuple[Frame, ...]:
+        if self._actor.actor_inbox.made_in != forks.generation:
+            return ()  # A tool forked, and this is the child: nobody waits for what runs here.
         reply_to = self._envelope.reply_to
         waited_for = isinstance(reply_to, ReplyFuture) and not reply_to.done()
         frame = self._frame

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage] # no public name
 
+from agy_actors._kernel import forks
 from agy_actors._kernel._errors import DeadlockError
 from agy_actors._kernel._host import current_host
 from agy_actors._kernel._message import takes_turn
@@ -84,7 +85,9 @@ def chain_to(
 
     Raises:
         DeadlockError: the target waits for the asker, so the reply could never come.
+        ForkedProcessError: the target is of the process that this one was forked from.
     """
+    forks.check(target.actor_inbox.made_in)
     frames = caller.frames()
     if blocking and frames and current_host().thread_id() == caller.thread_id:
         frames = (*frames[:-1], frames[-1]._replace(loop_blocked=True))

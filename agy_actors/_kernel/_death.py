@@ -15,6 +15,7 @@ import enum
 import threading
 from typing import TYPE_CHECKING
 
+from agy_actors._kernel import forks
 from agy_actors._kernel._future import ReplyFuture
 
 if TYPE_CHECKING:
@@ -54,9 +55,19 @@ class Lifeline(threading.Event):
 
     def __init__(self) -> None:
         super().__init__()
+        self._made_in = forks.generation
         self._lock = threading.Lock()
         self._end: tuple[DeathReason, BaseException | None] | None = None
         self._watchers: list[tuple[AsyncioActorRef, ReplyFuture[Death]]] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the actor's stop, and return whether it came within `timeout` seconds.
+
+        Raises:
+            ForkedProcessError: this process is a forked child of the actor's.
+        """
+        forks.check(self._made_in)
+        return super().wait(timeout)
 
     def die(self, reason: DeathReason, cause: BaseException | None) -> bool:
         """Tell the watchers of the end, and return whether this was the first to do so."""
@@ -71,6 +82,7 @@ class Lifeline(threading.Event):
 
     def watch(self, ref: AsyncioActorRef) -> ReplyFuture[Death]:
         """See the function `watch`."""
+        forks.check(self._made_in)
         future: ReplyFuture[Death] = ReplyFuture()
         with self._lock:
             end = self._end

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pykka
 
-__all__ = ["AgyActorsError", "AskTimeout", "DeadlockError", "MailboxFull"]
+__all__ = ["AgyActorsError", "AskTimeout", "DeadlockError", "ForkedProcessError", "MailboxFull"]
 
 
 class AgyActorsError(Exception):
@@ -30,3 +30,15 @@ class AskTimeout(AgyActorsError, pykka.Timeout, TimeoutError):
     """Raised when a reply did not come within the time its asker gave it."""
 
     retryable = True
+
+
+class ForkedProcessError(AgyActorsError, RuntimeError):
+    """Raised in a forked child on every use of an actor, a future or a stream of its parent."""
+
+    parent_pid: int
+    """The id of the process that it belongs to."""
+
+    def __init__(self, message: str, *, parent_pid: int = 0) -> None:
+        # With a default, so that it can be unpickled: a child may send it to its parent.
+        super().__init__(message)
+        self.parent_pid = parent_pid

@@ -7,6 +7,9 @@ Guarantees:
     answers `False`.
 *   Each callback is called exactly once, after the transition and outside the lock:
     it may call whatever it likes, this future included.
+*   In a forked child a pending future of the parent never gets its reply, so every use of it
+    raises `ForkedProcessError`, before it takes the lock. What was resolved before the fork
+    stays readable: its value was copied with it.
 
 Why a plain lock and a list of waiters, and not a `threading.Condition`: a reply is
 waited for by one thread at most times and by none in many, and a condition makes
@@ -25,6 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pykka
 from loguru import logger
 
+from agy_actors._kernel import forks
 from agy_actors._kernel._errors import AskTimeout
 from agy_actors._kernel._host import current_host
 from agy_actors._kernel._waiting import Arrivals
@@ -37,14 +41,14 @@ if TYPE_CHECKING:
 
     OptExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
-__all__ = ["ReplyFuture", "as_completed", "fail", "resolve"]
+__all__ = ["CANCELLED", "ReplyFuture", "as_completed", "fail", "resolve"]
 
 T = TypeVar("T")
 
 _RLock = type(threading.RLock())
 """What `threading.RLock` makes: that is a function, which takes as long again."""
 
-_PENDING, _VALUE, _ERROR, _CANCELLED = range(4)
+_PENDING, _VALUE, _ERROR, CANCELLED = range(4)
 _STATE_NAMES = ("pending", "done", "failed", "cancelled")
 
 
@@ -55,14 +59,20 @@ class ReplyFuture(pykka.Future[T]):
     (`await`, which does not block that loop), or be told of (`add_done_callback`).
     Futures derived by pykka's `map`, `filter`, `join` and `reduce` are computed by the
     first that gets them, and are done from then on.
+
+    In a forked child, every use of a pending future of the parent raises `ForkedProcessError`.
+    One that was resolved before the fork returns its value, or raises its error.
     """
 
     _get_hook: Callable[[float | None], T] | None = None
     _hook_lock: threading.RLock | None = None
     _state: int = _PENDING
+    """Other modules of the kernel read it where a call would cost too much."""
+
     _result: Any = None
     _gates: list[Gate] | None = None
     _callbacks: list[Callable[[Any], object]] | None = None
+    _made_in: int = 0
 
     about: tuple[object, object] | None = None
     """The message and the actor that this is the reply to and of, for errors and `repr`."""
@@ -71,6 +81,8 @@ class ReplyFuture(pykka.Future[T]):
         # Not pykka's __init__, which makes an object for a hook's result, for each reply.
         # A reply is made for every ask: what most never set is set on the class.
         self._lock = _RLock()
+        if forks.generation:
+            self._made_in = forks.generation
 
     def __repr__(self) -> str:
         return f"<ReplyFuture {_STATE_NAMES[self._state]}{self._what()}>"
@@ -82,11 +94,17 @@ class ReplyFuture(pykka.Future[T]):
 
     def done(self) -> bool:
         """Return whether the reply, an error or a cancellation is here."""
-        return self._state != _PENDING
+        if self._state != _PENDING:
+            return True
+        if forks.generation:
+            forks.check(self._made_in)
+        return False
 
     def cancelled(self) -> bool:
         """Return whether `cancel` came before the reply."""
-        return self._state == _CANCELLED
+        if forks.generation and self._state == _PENDING:
+            forks.check(self._made_in)
+        return self._state == CANCELLED
 
     def get(self, *, timeout: float | None = None) -> T:
         """Wait for the reply and return it.
@@ -98,9 +116,12 @@ class ReplyFuture(pykka.Future[T]):
         Raises:
             AskTimeout: nothing came in time. It is a `pykka.Timeout` and a `TimeoutError`.
             concurrent.futures.CancelledError: the future was cancelled.
+            ForkedProcessError: it is a pending future of the process that this was forked from.
             BaseException: what the actor raised instead of a reply.
         """
         if self._state == _PENDING:
+            if self._made_in != forks.generation:
+                raise forks.error(self._made_in)
             if self._get_hook is not None:
                 return self._get_by_hook(timeout)
             if not self._wait(timeout):
@@ -136,6 +157,8 @@ class ReplyFuture(pykka.Future[T]):
         Raises:
             queue.Full: it is resolved already.
         """
+        if self._state == _PENDING:
+            forks.check(self._made_in)
         with self._lock:
             if self._state != _PENDING:
                 raise queue.Full
@@ -156,7 +179,7 @@ class ReplyFuture(pykka.Future[T]):
         Returns:
             `True` if the future is cancelled now; `False` if the reply was here before.
         """
-        return self._finish(_CANCELLED, None) or self.cancelled()
+        return self._finish(CANCELLED, None) or self.cancelled()
 
     def add_done_callback(self, callback: Callable[[ReplyFuture[T]], object]) -> None:
         """Call `callback(self)` once the future is done.
@@ -165,6 +188,10 @@ class ReplyFuture(pykka.Future[T]):
         must not block; or at once, by this thread, if the future is done already. What
         it raises is logged.
         """
+        if self._state != _PENDING:
+            self._call(callback)
+            return
+        forks.check(self._made_in)
         with self._lock:
             if self._state == _PENDING:
                 if self._callbacks is None:
@@ -175,7 +202,9 @@ class ReplyFuture(pykka.Future[T]):
         self._call(callback)
 
     def remove_done_callback(self, callback: Callable[[ReplyFuture[T]], object]) -> None:
-        """Forget a callback that has not been called; others are none the wiser."""
+        """Remove a callback that has not been called."""
+        if self._made_in != forks.generation:
+            return  # In a forked child, nobody calls it. Generators remove theirs as they end.
         with self._lock:
             if self._callbacks is not None and callback in self._callbacks:
                 self._callbacks.remove(callback)
@@ -207,6 +236,7 @@ class ReplyFuture(pykka.Future[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         if self._state == _PENDING:
+            forks.check(self._made_in)
             if self._get_hook is not None:
                 # Somebody's function computes it, and may block: never on this loop.
                 value: T = yield from asyncio.to_thread(self.get).__await__()
@@ -227,7 +257,7 @@ class ReplyFuture(pykka.Future[T]):
         if self._state == _VALUE:
             value: T = self._result
             return value
-        if self._state == _CANCELLED:
+        if self._state == CANCELLED:
             raise concurrent.futures.CancelledError(f"the reply{self._what()} was abandoned")
         error: BaseException = self._result
         try:
@@ -236,10 +266,14 @@ class ReplyFuture(pykka.Future[T]):
             del error  # Else the frame and the traceback would keep each other alive.
 
     def _finish(self, state: int, result: Any, *, by_hook: bool = False) -> bool:
+        if forks.generation and self._made_in != forks.generation:
+            if self._state != _PENDING:
+                return False
+            raise forks.error(self._made_in)
         with self._lock:
             if self._state != _PENDING:
                 return False
-            if self._get_hook is not None and not by_hook and state != _CANCELLED:
+            if self._get_hook is not None and not by_hook and state != CANCELLED:
                 return False  # Only the hook may resolve it, or a cancellation.
             self._result = result
             self._state = state  # Last: it is read without the lock.

@@ -13,6 +13,7 @@ Guarantees, each with the assumption it needs:
 *   A put never waits, and may interrupt itself: signal handlers and finalizers put
     too, in the middle of another put of the same thread. Hence a re-entrant lock,
     and the wake-up (a system call) outside it.
+*   In a forked child the mailbox is closed, and its lock is free: see `forks`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from pykka._envelope import Envelope as AnyEnvelope
 from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage] # no public name
 
+from agy_actors._kernel import forks
 from agy_actors._kernel._errors import MailboxFull
 from agy_actors._kernel._future import ReplyFuture
 from agy_actors._kernel._message import TURN, Message, takes_turn
@@ -84,6 +86,8 @@ class Mailbox:
         if capacity < 1:
             raise ValueError(f"a mailbox needs a capacity of at least 1, got {capacity}")
         self.capacity = capacity
+        self.made_in = forks.generation
+        """The process that the actor runs in: see `forks`."""
         self.owner = "an actor"
         self._lock = threading.RLock()
         # Its one consumer may pop from it. It holds envelopes, and bare messages that
@@ -96,6 +100,14 @@ class Mailbox:
         self._asleep = False
         self._closed: Callable[[], Exception] | None = None
         self._takes_stops = True
+        forks.give_up_in_children(self)
+
+    def give_up(self) -> None:
+        """Close the mailbox in a forked child, whatever its state was in the parent."""
+        # Another thread may have held the lock at the fork, or hold it at the next one.
+        self._lock = threading.RLock()
+        self._closed = lambda: forks.error(self.made_in)
+        self._takes_stops = False
 
     def __len__(self) -> int:
         return len(self.control) + len(self._turns)
@@ -122,6 +134,7 @@ class Mailbox:
 
         Raises:
             MailboxFull: the turn lane is at its capacity.
+            ForkedProcessError: this process is a forked child of the actor's.
             Exception: the error that the mailbox was closed with.
         """
         message = envelope.message
@@ -157,6 +170,7 @@ class Mailbox:
             message: anything but a turn, an envelope, or one of pykka's own messages.
 
         Raises:
+            ForkedProcessError: this process is a forked child of the actor's.
             Exception: the error that the mailbox was closed with.
         """
         with self._lock:

@@ -9,6 +9,7 @@ import pykka
 from pykka._envelope import Envelope as PykkaEnvelope
 from pykka.messages import _ActorStop
 
+from agy_actors._kernel import forks
 from agy_actors._kernel._callers import chain_to, current_caller
 from agy_actors._kernel._errors import AskTimeout
 from agy_actors._kernel._future import ReplyFuture
@@ -41,13 +42,32 @@ def _goes_bare(kind: Hashable) -> bool:
 
 
 class AsyncioActorRef(pykka.ActorRef[Any]):
-    """A reference to an actor, for every thread. It stays valid across restarts."""
+    """A reference to an actor, for every thread. It stays valid across restarts.
+
+    It is for the process that the actor runs in: in a forked child, every use of it raises
+    `ForkedProcessError`.
+    """
 
     actor_inbox: Mailbox  # pyright: ignore[reportIncompatibleVariableOverride] # never replaced
     """See `AsyncioActor.actor_inbox`."""
 
     actor_stopped: Lifeline  # pyright: ignore[reportIncompatibleVariableOverride] # as above
     """Set when the actor stops; it knows who watches for the end."""
+
+    def is_alive(self) -> bool:
+        """Tell whether the actor has not stopped. It may be hung, and restart all the same.
+
+        Raises:
+            ForkedProcessError: this process is a forked child of the actor's.
+        """
+        forks.check(self.actor_inbox.made_in)
+        return not self.actor_stopped.is_set()
+
+    def _state_suffix(self) -> str:
+        """Return what a `repr` says of the actor's state; empty for one that is alive."""
+        if self.actor_inbox.made_in != forks.generation:
+            return ", of the parent process"
+        return "" if self.is_alive() else ", ended"
 
     def tell(self, message: Any) -> None:
         """Send a message and do not wait for anything.
@@ -59,6 +79,7 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
         Raises:
             pykka.ActorDeadError: the actor has ended.
             MailboxFull: the message takes the turn lane, which is at its capacity.
+            ForkedProcessError: this process is a forked child of the actor's.
         """
         if _goes_bare(type(message)):  # type: ignore[arg-type] # mypy: a type is no Hashable
             self.actor_inbox.post(message)
@@ -103,6 +124,7 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
             MailboxFull: the message takes the turn lane, which is at its capacity.
             pykka.ActorDeadError: the actor has ended, before or after the message came.
                 Without blocking, the future raises it.
+            ForkedProcessError: this process is a forked child of the actor's.
             BaseException: what the actor's handler raised.
         """
         frames: tuple[Frame, ...] = ()
@@ -162,6 +184,7 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
         Raises:
             AskTimeout: it did not end in time.
             DeadlockError: the actor waits for the code that waits here for its end.
+            ForkedProcessError: this process is a forked child of the actor's.
         """
         if block and (caller := current_caller.get()) is not None:
             chain_to(self, _ActorStop(), caller)

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from agy_actors._kernel import forks
 from agy_actors._kernel._host import current_host
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Arrivals(Generic[T]):
     def __init__(self) -> None:
         self._items: deque[T] = deque()
         self._gate: Gate | None = None
+        self._made_in = forks.generation
 
     def put(self, item: T) -> None:
         """Append an item. For any thread; never waits."""
@@ -50,7 +52,9 @@ class Arrivals(Generic[T]):
 
         Raises:
             queue.Empty: none came in time.
+            ForkedProcessError: it was made before a fork, so nobody puts here.
         """
+        forks.check(self._made_in)
         while not self._items:
             if timeout is not None and timeout <= 0:
                 raise queue.Empty

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from agy_actors._agent import AgentRef, Chat, ChatReply, ChatStream, InvalidConfig, make_tool
 from agy_actors._kernel import (
     Arrivals,
+    ForkedProcessError,
     MailboxFull,
     Message,
     ReplyFuture,
     current_caller,
+    forks,
     takes_turn,
 )
 from agy_actors._supervision import _pool_messages as messages
@@ -41,7 +44,7 @@ class PoolRef(OwnerRef):
         self._in_flight = 2 * actor.most
 
     def __repr__(self) -> str:
-        return f"<PoolRef {self.name!r}{'' if self.is_alive() else ', ended'}>"
+        return f"<PoolRef {self.name!r}{self._state_suffix()}>"
 
     def __str__(self) -> str:
         return f"pool {self.name!r}"
@@ -113,6 +116,7 @@ class PoolRef(OwnerRef):
         Raises:
             InvalidConfig: it is another.
         """
+        forks.check(self.actor_inbox.made_in)
         if self.routing is not Routing.BROADCAST:
             raise InvalidConfig(
                 f"{self} routes by {self.routing.value}; create it with Routing.BROADCAST"
@@ -136,6 +140,7 @@ class PoolRef(OwnerRef):
 
         Each call has a turn of one of the members. See `AgentRef.as_tool`.
         """
+        forks.check(self.actor_inbox.made_in)
         if self.routing in (Routing.BROADCAST, Routing.CONSISTENT_HASH):
             raise InvalidConfig(f"{self} routes by {self.routing.value}: it cannot be one tool")
         return make_tool(
@@ -172,6 +177,7 @@ class PoolRef(OwnerRef):
             TurnError: a turn ended without a reply.
             AgentDeadError: the pool has ended.
         """
+        forks.check(self.actor_inbox.made_in)
         limit = _limit(in_flight, self._in_flight)
         return self._map(iter(prompts), limit, timeout, keep=return_exceptions)
 
@@ -194,8 +200,7 @@ class PoolRef(OwnerRef):
             while window:
                 yield _reply(window.popleft(), timeout, keep=keep)
         finally:
-            for future in window:
-                future.cancel()
+            _abandon(window)
 
     def as_completed(
         self, prompts: Iterable[Any], *, in_flight: int | None = None
@@ -208,6 +213,7 @@ class PoolRef(OwnerRef):
             prompts: prompts, or `Chat`s.
             in_flight: how many are under way at most; by default two for each member.
         """
+        forks.check(self.actor_inbox.made_in)
         return self._as_completed(iter(prompts), _limit(in_flight, self._in_flight))
 
     def _as_completed(self, prompts: Iterator[Any], limit: int) -> Iterator[ReplyFuture[ChatReply]]:
@@ -229,8 +235,7 @@ class PoolRef(OwnerRef):
             while under_way:
                 yield next_done()
         finally:
-            for future in under_way:
-                future.cancel()
+            _abandon(under_way)
 
     def resize(self, size: int, *, timeout: float | None = None) -> None:
         """Have so many members, and wait until those that came are up.
@@ -274,6 +279,12 @@ def _limit(in_flight: int | None, default: int) -> int:
     if not isinstance(in_flight, int) or in_flight < 1:
         raise InvalidConfig(f"in_flight is a whole number from 1, got {in_flight!r}")
     return in_flight
+
+
+def _abandon(futures: Iterable[ReplyFuture[ChatReply]]) -> None:
+    for future in futures:
+        with contextlib.suppress(ForkedProcessError):  # A forked child leaves them to the parent.
+            future.cancel()
 
 
 def _reply(future: ReplyFuture[ChatReply], timeout: float | None, *, keep: bool) -> Any:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Self
 
 import pykka
 
 from agy_actors._agent import AgentRef, GetPace, PaceStatistics, RetryPolicy
-from agy_actors._kernel import AsyncioActorRef
+from agy_actors._kernel import AsyncioActorRef, forks
 from agy_actors._supervision import _messages as messages
 from agy_actors._supervision._decisions import Restart, Strategy
 from agy_actors._supervision._pool_messages import CreatePool
@@ -39,7 +38,6 @@ class OwnerRef(AsyncioActorRef):
     def __init__(self, actor: ParentActor) -> None:
         super().__init__(actor)
         self.name = actor.name
-        self._pid = os.getpid()
 
     def __enter__(self) -> Self:
         return self
@@ -51,7 +49,7 @@ class OwnerRef(AsyncioActorRef):
         traceback: TracebackType | None,
     ) -> None:
         # A forked child has a copy of the ref, and of no thread that could answer it.
-        if os.getpid() == self._pid:
+        if self.actor_inbox.made_in == forks.generation:
             self.stop()
 
     async def __aenter__(self) -> Self:
@@ -63,7 +61,7 @@ class OwnerRef(AsyncioActorRef):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if os.getpid() == self._pid:
+        if self.actor_inbox.made_in == forks.generation:
             # Shielded: to cancel who waits must not keep anything from being stopped.
             await asyncio.shield(asyncio.ensure_future(self.stop(block=False)))
 
@@ -112,7 +110,7 @@ class SupervisorRef(OwnerRef):
     """
 
     def __repr__(self) -> str:
-        return f"<SupervisorRef {self.name!r}{'' if self.is_alive() else ', ended'}>"
+        return f"<SupervisorRef {self.name!r}{self._state_suffix()}>"
 
     def __str__(self) -> str:
         return f"supervisor {self.name!r}"

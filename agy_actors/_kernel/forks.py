@@ -1,0 +1,171 @@
+"""Forked children: what belongs to the parent process, and how a child is kept off it.
+
+A fork copies the memory of a process and one of its threads. A child has copies of all
+refs, futures and locks, and none of the threads that answer, resolve and release them.
+So whatever belongs to one process carries the generation it was made in, and every use
+compares that with the generation of the running process, before it takes a lock: another
+thread may have held any lock at the moment of the fork.
+
+Guarantees:
+
+*   In a process that was not forked the comparison is all there is to pay.
+*   A descriptor that is registered here is not kept open by a forked child. Where it is
+    made and registered within `no_fork`, there is no moment in which a child inherits it.
+*   The number of such a descriptor stays taken in the child: copies of file objects there
+    would otherwise close whatever gets the number next.
+
+Assumption: the fork runs Python's fork hooks, as `os.fork`, `os.forkpty` and
+`multiprocessing` do. C code that calls `fork` and goes on to run Python does not. A child
+that executes another program inherits no descriptor, since all are close-on-exec.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Protocol
+
+import pykka
+
+from agy_actors._kernel._errors import ForkedProcessError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Inherited", "OwnDescriptor", "check", "error", "give_up_in_children", "no_fork"]
+
+generation = 0
+"""How many forks lie between the first process of the program and this one."""
+
+_pids = [os.getpid()]
+"""The process ids of this process's ancestors and its own, by generation."""
+
+_no_fork = threading.RLock()  # Re-entrant: a signal handler may fork in its holder's thread.
+
+
+class Inherited(Protocol):
+    """What a forked child gives up."""
+
+    def give_up(self) -> None:
+        """Let go of it in a forked child, before anything else runs there. It must not raise."""
+        ...
+
+
+_inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
+
+
+def check(made_in: int) -> None:
+    """Raise if something belongs to a process that this one was forked from.
+
+    Args:
+        made_in: the `generation` in which it was made.
+
+    Raises:
+        ForkedProcessError: it was made before the fork.
+    """
+    if made_in != generation:
+        raise error(made_in)
+
+
+def error(made_in: int) -> ForkedProcessError:
+    """Make the error for a use of what was made in an earlier generation."""
+    pid = _pids[made_in]
+    return ForkedProcessError(
+        f"this belongs to process {pid}, and process {os.getpid()} is a forked child of it:"
+        " actors, agents, futures and streams do not work across a fork; start a supervisor"
+        " in the child, after the fork",
+        parent_pid=pid,
+    )
+
+
+@contextlib.contextmanager
+def no_fork() -> Iterator[None]:
+    """Hold off the forks of other threads while the block runs. Keep it short."""
+    with _no_fork:
+        yield
+
+
+def give_up_in_children(inherited: Inherited) -> None:
+    """Have `inherited.give_up()` called in each forked child, for as long as it exists."""
+    _inherited.add(inherited)
+
+
+class OwnDescriptor:
+    """A descriptor that forked children replace with the null device.
+
+    It holds for as long as this object exists. To close the descriptor does no harm: it is
+    recognised by what it is open on, and not by its number alone.
+
+    Args:
+        descriptor: the descriptor, of a pipe or a socket.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._identity = _identity(descriptor)
+        give_up_in_children(self)
+
+    def give_up(self) -> None:
+        """Replace the descriptor in a forked child."""
+        with contextlib.suppress(OSError):  # It was closed before the fork.
+            if _identity(self._descriptor) == self._identity:
+                _replace(self._descriptor)
+
+
+def _identity(descriptor: int) -> tuple[int, int, int]:
+    status = os.fstat(descriptor)
+    return status.st_mode, status.st_dev, status.st_ino
+
+
+def _replace(descriptor: int) -> None:
+    try:
+        null = os.open(os.devnull, os.O_RDWR)
+    except OSError:  # No descriptor is left. Better to close this one than to keep it open.
+        os.close(descriptor)
+        return
+    try:
+        os.dup2(null, descriptor, inheritable=False)
+    finally:
+        os.close(null)
+
+
+def _before() -> None:
+    _no_fork.acquire()
+
+
+def _after_in_parent() -> None:
+    _no_fork.release()
+
+
+def _after_in_child() -> None:
+    global generation, _no_fork  # noqa: PLW0603 (the process is another one now)
+    # A new lock and no release: a fork by C code may run this hook without the first one.
+    _no_fork = threading.RLock()
+    _pids.append(os.getpid())
+    generation += 1
+    for inherited in list(_inherited):
+        inherited.give_up()
+
+
+def _forget_parents_actors() -> None:
+    """Take the parent's actors of ours out of pykka's registry.
+
+    They have no threads here: `pykka.ActorRegistry.stop_all` would fail on them. List and
+    lock are private in pykka 4.5; the lock is replaced, since another thread may have held it.
+    """
+    registry = pykka.ActorRegistry
+    with contextlib.suppress(AttributeError):
+        refs = registry._actor_refs  # noqa: SLF001
+        registry._actor_refs_lock = threading.RLock()  # noqa: SLF001
+        refs[:] = [
+            ref for ref in refs if getattr(ref.actor_inbox, "made_in", generation) == generation
+        ]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child
+    )
+    os.register_at_fork(after_in_child=_forget_parents_actors)
