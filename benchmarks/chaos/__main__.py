@@ -6,8 +6,13 @@ Threads ask supervised agents and pools, on the real harness and a scripted mode
 faults are drawn from the seed: HTTP errors, dropped, silent and malformed streams, slow
 models, processes killed and frozen, tools that raise, block and never return, callers that
 time out and leave, pools resized, agents shut down in mid-turn. Each prompt carries a
-nonce, which its answer must echo. The report ends with what must not have happened; the
-exit code is 1 if anything did.
+nonce, which its answer must echo.
+
+Beside them, trials do one kind of fault each and check what comes of it: broadcasts whose
+pool ends, turns that tools tell, pools whose members do not start, several programs on one
+`state_dir`, forks, and a full disk. A trial that its machine does not permit is skipped, and
+the report says so. It ends with what must not have happened; the exit code is 1 if anything
+did.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import random
 import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -31,6 +37,8 @@ from benchmarks.chaos._model import chaotic_model
 from benchmarks.chaos._report import print_report
 from benchmarks.chaos._saboteur import Gardener, Saboteur
 from benchmarks.chaos._tools import LET_GO
+from benchmarks.chaos._trial import Ground
+from benchmarks.chaos._trials import TRIALS, print_trials
 from benchmarks.chaos._watch import Watch
 from benchmarks.chaos._world import World
 
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from benchmarks.chaos._callers import Worker
+    from benchmarks.chaos._trial import Trial
 
 _STUCK = 180.0
 """Seconds after the end within which every caller must be back; a little more than the
@@ -45,6 +54,8 @@ longest that any ask may take."""
 
 _POOL_CALLERS = 6
 _SPARE_EVENTS = 1_000_000
+_FIRST_TRIAL = 10_000
+"""The number of the first trial: above those of all callers, which count from 0."""
 
 
 class Settings(NamedTuple):
@@ -96,7 +107,10 @@ def _run(settings: Settings, failures: Failures) -> None:
         world = World(model, settings.agents)
         subscription = world.root.subscribe(watch.note, capacity=_SPARE_EVENTS)
         world.open()
+        ground = Ground(model, world.root, Path(tempfile.gettempdir()))
+        trials = list(_trials(ground, settings, over))
         workers = [*_callers(world, settings, over), *_others(world, watch, settings, over)]
+        workers += trials
         started = time.perf_counter()
         for worker in workers:
             worker.start()
@@ -114,9 +128,10 @@ def _run(settings: Settings, failures: Failures) -> None:
         f" {stopped - ended:.1f} s; {subscription.dropped} events dropped"
     )
     asks = [ask for worker in workers for ask in worker.asks]
-    verdicts = judge(asks)
+    verdicts = judge(asks, World.without_memory)
     print_report(workers, asks, verdicts, watch)
-    for wrong in (*verdicts.wrong, *(wrong for worker in workers for wrong in worker.wrong)):
+    print_trials(trials)
+    for wrong in (*verdicts.wrong, *(wrong for worker in workers for wrong in worker.failures())):
         failures.add(wrong)
 
 
@@ -133,6 +148,11 @@ def _others(
 ) -> Iterator[Worker]:
     yield Saboteur(world, watch, settings.chance("saboteur"), over, settings.trouble)
     yield Gardener(world, settings.chance("gardener"), over)
+
+
+def _trials(ground: Ground, settings: Settings, over: threading.Event) -> Iterator[Trial]:
+    for number, (trial, pause) in enumerate(TRIALS, _FIRST_TRIAL):
+        yield trial(number, ground, settings.chance(trial.fault), over, pause)
 
 
 def _join(workers: Sequence[Worker], failures: Failures) -> None:

@@ -64,6 +64,10 @@ class Worker(threading.Thread):
                 self.wrong.append(f"{self.name} met {error!r}")
                 return
 
+    def failures(self) -> list[str]:
+        """Return what must not have happened, once it is over."""
+        return self.wrong
+
     def _work(self) -> None:
         raise NotImplementedError
 

@@ -83,8 +83,13 @@ class Verdicts:
         )
 
 
-def judge(asks: Collection[Ask]) -> Verdicts:
-    """Look at every ask, and at the conversations that they make up."""
+def judge(asks: Collection[Ask], without_memory: Collection[str] = ()) -> Verdicts:
+    """Look at every ask, and at the conversations that they make up.
+
+    Args:
+        asks: all asks of the soak.
+        without_memory: who opens a new conversation for each turn.
+    """
     verdicts = Verdicts()
     conversations: dict[str, list[Ask]] = defaultdict(list)
     ends = {ask.prompt.nonce: ask.ended for ask in asks}
@@ -94,6 +99,9 @@ def judge(asks: Collection[Ask]) -> Verdicts:
         verdicts.outcomes[ask.prompt.fault][kind] += 1
         for what in _faults_of(ask):
             verdicts.blame(ask, what)
+        answer = _whole_answer(ask)
+        if ask.whom in without_memory and answer is not None and answer.of_others:
+            verdicts.blame(ask, f"remembers {sorted(answer.of_others)}")
         if ask.reply is not None:
             conversations[ask.reply.conversation_id].append(ask)
     for answered in conversations.values():

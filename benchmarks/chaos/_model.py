@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from agy_actors.testing import ModelRequest
 
-__all__ = ["REMEMBERED", "Answer", "chaotic_model", "echoed", "read_answer"]
+__all__ = ["REMEMBERED", "Answer", "answered_before", "chaotic_model", "echoed", "read_answer"]
 
 REMEMBERED = 10
 """Earlier answers that an answer names."""
@@ -59,6 +59,11 @@ class Answer:
         self.earlier = earlier
         """The last of them."""
 
+    @property
+    def of_others(self) -> frozenset[str]:
+        """The earlier ones that answered another prompt: this one may have been asked twice."""
+        return self.earlier - {self.nonce}
+
 
 def read_answer(text: str) -> Answer | None:
     """Read a whole answer, or return `None` for anything else."""
@@ -92,10 +97,15 @@ def _answer(request: ModelRequest) -> str:
     prompt = read_prompt(request.prompt)
     if prompt is None:
         return f"echo: {request.prompt}"
-    said = (text for role, text in request.messages if role == "assistant")
-    earlier = list(dict.fromkeys(nonce for text in said for nonce in _ECHO.findall(text[:40])))
+    earlier = answered_before(request)
     last = "".join(f" {nonce}" for nonce in earlier[-REMEMBERED:])
     return f"echo {prompt.nonce} after {len(earlier)}:{last}."
+
+
+def answered_before(request: ModelRequest) -> list[str]:
+    """Return the nonces of the answers that a conversation has, oldest first."""
+    said = (text for role, text in request.messages if role == "assistant")
+    return list(dict.fromkeys(nonce for text in said for nonce in _ECHO.findall(text[:40])))
 
 
 def _meets(fault: Fault) -> Callable[[ModelRequest], bool]:

@@ -7,7 +7,7 @@ again, by the same name.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import tenacity
 
@@ -66,6 +66,9 @@ class Home:
 
 class World:
     """The tree: single agents, two families, and two pools."""
+
+    without_memory: ClassVar[frozenset[str]] = frozenset({"queue"})
+    """The pools that open a new conversation for each turn."""
 
     def __init__(self, model: ScriptedModel, agents: int) -> None:
         self._model = model
