@@ -183,7 +183,11 @@ class QuotaHold(Event):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter(AgentEvent):
-    """A message that was told and not asked came to its end with its agent."""
+    """A message that was told and not asked was not handled.
+
+    Its agent ended first, or does not answer such a message. `agent` names the pool or the
+    supervisor itself, if the message was told to that.
+    """
 
     message: str
     """The type of the message."""

@@ -17,9 +17,16 @@ from google.antigravity import Agent, LocalOpenAIAgentConfig
 from google.antigravity.conversation.conversation import Conversation
 from google.antigravity.hooks.hook_runner import HookRunner
 from google.antigravity.tools.tool_runner import ToolRunner
+from google.antigravity.types import Image
 from loguru import logger
 
-from agy_actors import Supervisor
+from agy_actors import Chat, Supervisor
+from agy_actors._agent._prompts import (
+    HARNESS_TEXT_BYTES,
+    MOST_BYTES,
+    MOST_TEXT_BYTES,
+    WRAPPING_BYTES,
+)
 from agy_actors._harness import Harness, watch_steps
 from tests.harnesses import PATIENCE
 
@@ -196,6 +203,86 @@ def test_an_open_agent_has_what_is_asked_of_it(model: ScriptedModel) -> None:
 
     asyncio.run(asyncio.wait_for(look(), PATIENCE))
     assert missing == []
+
+
+def sent(model: ScriptedModel, protocol: str) -> str:
+    """Return the last prompt as it travelled, in the harness's tags."""
+    body = model.requests[-1].body
+    if protocol == "openai":
+        return str(body["messages"][-1]["content"])
+    return str(body["contents"][-1]["parts"][0]["text"])
+
+
+@pytest.mark.parametrize("protocol", ["openai", "gemini"])
+@pytest.mark.parametrize("character", ["a", "\xe9", "\N{GRINNING FACE}"], ids=["1", "2", "4"])
+def test_the_harness_cuts_the_text_of_a_prompt_where_it_is_said_to(
+    model: ScriptedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: str,
+    character: str,
+) -> None:
+    monkeypatch.setattr("agy_actors._agent._messages.check_prompt", lambda _: None)
+    configure = model.openai_config if protocol == "openai" else model.gemini_config
+    size = len(character.encode())
+    with Supervisor.start() as supervisor:
+
+        def ask(prompt: str | list[str]) -> str:
+            agent = supervisor.create_agent(configure())
+            agent.ask(Chat(prompt), timeout=PATIENCE)
+            return sent(model, protocol)
+
+        wrapping = len(ask("x").encode()) - 1
+        count, rest = divmod(HARNESS_TEXT_BYTES - wrapping, size)
+        text = character * count + "b" * rest  # As long as a prompt may be, to the byte.
+        half = len(text) // 2
+
+        assert wrapping <= WRAPPING_BYTES
+        for prompt in (text, [text[:half], text[half:]]):
+            assert f"\n{text}\n</USER_REQUEST>" in ask(prompt)
+        for prompt in (text + "b", [text[:half], text[half:] + "b"]):
+            assert "<truncated" in ask(prompt)
+
+
+@pytest.mark.parametrize("protocol", ["openai", "gemini"])
+def test_the_longest_prompt_with_the_largest_media_reaches_the_model(
+    model: ScriptedModel, protocol: str
+) -> None:
+    configure = model.openai_config if protocol == "openai" else model.gemini_config
+    text = "\N{GRINNING FACE}" * (MOST_TEXT_BYTES // 4)
+    image = Image(data=bytes(MOST_BYTES), mime_type="image/png")
+    with Supervisor.start() as supervisor:
+        supervisor.create_agent(configure()).ask(Chat([text, image]), timeout=4 * PATIENCE)
+
+    assert model.requests[-1].prompt == text
+
+
+REWRITTEN = {
+    "a\0b": "a b",
+    "a\x1bb": "a b",
+    "a\x85b": "a b",
+    "a\N{REPLACEMENT CHARACTER}b": "a b",
+    "a\N{ZERO WIDTH SPACE}b": "ab",
+    "a\N{ZERO WIDTH JOINER}b": "ab",
+    "\N{BYTE ORDER MARK}ab": "ab",
+    "a\N{RIGHT-TO-LEFT OVERRIDE}b": "ab",
+    "a\N{SOFT HYPHEN}b": "ab",
+    "a\ue000b": "ab",
+    " \ta\r\nb\rc\n\n ": " \ta\r\nb\rc\n\n ",
+    "cafe\N{COMBINING ACUTE ACCENT}": "cafe\N{COMBINING ACUTE ACCENT}",
+    "a\N{LINE SEPARATOR}b\N{NO-BREAK SPACE}c": "a\N{LINE SEPARATOR}b\N{NO-BREAK SPACE}c",
+}
+
+
+@pytest.mark.parametrize("protocol", ["openai", "gemini"])
+def test_the_harness_rewrites_text_as_the_guide_says(model: ScriptedModel, protocol: str) -> None:
+    configure = model.openai_config if protocol == "openai" else model.gemini_config
+    with Supervisor.start() as supervisor:
+        agent = supervisor.create_agent(configure())
+        for prompt in REWRITTEN:
+            agent.ask(Chat(prompt), timeout=PATIENCE)
+
+    prompts = [request.prompt for request in model.requests]
+    assert prompts == list(REWRITTEN.values())
 
 
 def test_nothing_of_it_is_of_an_unknown_shape(model: ScriptedModel) -> None:

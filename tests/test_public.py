@@ -142,7 +142,9 @@ def check_types(  # Not called: it is for the type checkers.
     assert_type(agent.ask(GetStatistics()), AgentStatistics)
     assert_type(agent.ask(Disconnect()), None)
     assert_type(agent.ask(Delete()), None)
-    assert_type(agent.ask("anything else"), Any)
+    assert_type(agent.ask("x"), ChatReply)
+    assert_type(agent.ask("x", block=False), ReplyFuture[ChatReply])
+    assert_type(agent.ask(object()), Any)
     text: str = agent.ask(Chat("x"), block=False).get().text
     assert text
 
@@ -168,7 +170,10 @@ def check_types_of_pools(supervisor: SupervisorRef, pool: PoolRef, config: Agent
     assert_type(supervisor.ask(CreatePool(config, 4)), PoolRef)
     assert_type(pool.ask(Chat("x")), ChatReply)
     assert_type(pool.ask(Chat("x"), block=False, key="k"), ReplyFuture[ChatReply])
+    assert_type(pool.ask("x", key="k"), ChatReply)
+    assert_type(pool.ask("x", block=False), ReplyFuture[ChatReply])
     assert_type(pool.broadcast(Chat("x")), list[ChatReply])
+    assert_type(pool.broadcast("x"), list[ChatReply])
     assert_type(next(pool.map(["x"])), ChatReply)
 
 

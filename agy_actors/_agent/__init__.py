@@ -1,6 +1,7 @@
 """One SDK agent in one actor: messages, turns, streams, errors, and the SDK's boundary."""
 
 from agy_actors._agent._actor import AgentActor, Outcome, Reporter, StreamChat
+from agy_actors._agent._answers import unknown_message
 from agy_actors._agent._as_tool import make_tool
 from agy_actors._agent._errors import (
     AgentDeadError,
@@ -48,10 +49,11 @@ from agy_actors._agent._messages import (
 )
 from agy_actors._agent._output import OutputSchema
 from agy_actors._agent._pace import GetPace, PaceBoard, PaceKeeper, PaceStatistics
-from agy_actors._agent._ref import AgentRef
+from agy_actors._agent._ref import AgentRef, as_message
 from agy_actors._agent._replies import AgentStatistics, ChatReply, ToolInfo
 from agy_actors._agent._retry import RetryPolicy
 from agy_actors._agent._stream import ChatStream
+from agy_actors._agent.turn_crashes import TurnCrashes
 
 __all__ = [
     "AgentActor",
@@ -98,6 +100,7 @@ __all__ = [
     "StreamChat",
     "ToolInfo",
     "TurnCancelled",
+    "TurnCrashes",
     "TurnDenied",
     "TurnError",
     "TurnInterrupted",
@@ -105,8 +108,10 @@ __all__ = [
     "TurnTimeout",
     "WaitForIdle",
     "WaitForWakeup",
+    "as_message",
     "confirmations",
     "make_tool",
     "off_the_loop",
     "questions",
+    "unknown_message",
 ]

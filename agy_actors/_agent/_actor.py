@@ -29,7 +29,7 @@ from agy_actors._agent._errors import ModelError, TurnInterrupted
 from agy_actors._agent._session import Session
 from agy_actors._agent._settings import STOP_GRACE, start_timeout
 from agy_actors._agent._suspicion import read_rumour
-from agy_actors._agent._turns import FollowTurn, StreamChat, TurnCaller, TurnTakingActor
+from agy_actors._agent._turns import StreamChat, TurnCaller, TurnTakingActor
 from agy_actors._agent.sessions import Sessions
 from agy_actors._events import (
     AgentCrashed,
@@ -91,16 +91,6 @@ class AgentActor(TurnTakingActor):
 
     async def on_stop(self) -> None:  # type: ignore[override] # pykka: or async
         await self._close()
-
-    def on_receive(self, message: Any) -> Any:
-        handler = self.HANDLERS.get(type(message))
-        if handler is None:
-            public = [kind for kind in self.HANDLERS if kind not in (StreamChat, FollowTurn)]
-            raise TypeError(
-                f"agent {self.spec.name!r} answers no {type(message).__name__}; it answers "
-                + ", ".join(sorted(kind.__name__ for kind in public))
-            )
-        return handler(self, message)
 
     async def _drain_and_stop(self) -> None:
         if self._opening is not None and self.actor_inbox.turns_waiting:

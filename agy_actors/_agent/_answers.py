@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import enum
+import logging
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from loguru import logger
@@ -15,20 +18,32 @@ from agy_actors._agent._replies import AgentStatistics
 from agy_actors._agent._settings import handler_timeout
 from agy_actors._agent._tools import available_tools
 from agy_actors._events import DeadLetter
-from agy_actors._kernel import AsyncioActor, DeadlockError, current_caller
+from agy_actors._kernel import (
+    AgyActorsError,
+    AsyncioActor,
+    DeadlockError,
+    UnknownMessage,
+    check_optional_seconds,
+    current_caller,
+    find_handler,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from google.antigravity import types as sdk
+    from pykka._envelope import Envelope as AnyEnvelope
 
     from agy_actors._agent._life import AgentSpec, Life
     from agy_actors._agent._replies import ToolInfo
     from agy_actors._agent._session import Session
+    from agy_actors._agent.turn_crashes import TurnCrashes
     from agy_actors._events import AgentEvent
     from agy_actors._kernel import Envelope
 
-__all__ = ["AnsweringActor", "Outcome", "Reporter"]
+__all__ = ["AnsweringActor", "Outcome", "Reporter", "unknown_message"]
+
+_logger = logging.getLogger("pykka")  # As the kernel's actors.
 
 
 class Reporter(Protocol):
@@ -72,6 +87,8 @@ class AnsweringActor(AsyncioActor):
         """The turn that runs, from when it is taken up to its end."""
         self.outcome = Outcome.ENDED
         self.error: Exception | None = None
+        self.crashed_turn: TurnCrashes | None = None
+        """Which turn crashed this incarnation, if one did."""
         self._reporter = reporter
         self._session: Session | None = None
         self._broken = False
@@ -103,11 +120,57 @@ class AnsweringActor(AsyncioActor):
         return redact(text, self.spec.secrets)
 
     def on_dead_letter(self, message: Any) -> None:
-        kind = type(message).__name__
+        self._log.warning("Agent ended before it handled a {}", type(message).__name__)
+        self._count_dead_letter(message)
+
+    def _count_dead_letter(self, message: Any) -> None:
         self.life.dead_letters += 1
-        self._log.warning("Agent ended before it handled a {}", kind)
         if self.spec.hub.active:
-            self._publish(DeadLetter, message=kind)
+            self._publish(DeadLetter, message=type(message).__name__)
+
+    # Handling messages, and what goes wrong in that.
+
+    def on_receive(self, message: Any) -> Any:
+        handler = find_handler(self.HANDLERS, message)
+        if handler is None:
+            if self.turn_envelope is self._handling:
+                self.turn_envelope = None  # It is no turn, though it takes the turn lane.
+            raise unknown_message(self, message, messages.__all__)
+        return handler(self, message)
+
+    @abc.abstractmethod
+    def _crash(self, error: Exception) -> None:
+        """End this incarnation, and have the supervisor decide on the next."""
+
+    def _answer_error(self, envelope: AnyEnvelope[Any], error: BaseException) -> None:
+        """Answer a message that failed. One that was told and not asked never ends the agent.
+
+        If the message is the cause, it is a dead letter. Anything else is a mistake in the
+        agent's own code: the incarnation crashes, and its supervisor restarts it.
+        """
+        if envelope.reply_to is not None:
+            super()._answer_error(envelope, error)
+        elif isinstance(error, AgyActorsError) or isinstance(envelope.message, tuple):
+            kind = type(envelope.message).__name__
+            words = self.redact(f"{type(error).__name__}: {error}")
+            self._log.warning("A {} that was told to the agent is dropped: {}", kind, words)
+            self._count_dead_letter(envelope.message)
+        else:
+            self._crash_by_mistake(error)
+
+    def _fail(self) -> None:
+        error = sys.exc_info()[1]
+        assert error is not None
+        self._crash_by_mistake(error)
+
+    def _crash_by_mistake(self, error: BaseException) -> None:
+        said = f"{type(error).__name__}: {error}"
+        words = self.redact(said)
+        exc_info = (type(error), error, error.__traceback__) if words == said else None
+        _logger.error("Unhandled exception in %s: %s", self, words, exc_info=exc_info)
+        if words != said or not isinstance(error, Exception):
+            error = RuntimeError(words)  # Not the error itself: `SystemExit` must end nothing.
+        self._crash(error)
 
     def _publish(self, kind: type[AgentEvent], **what: Any) -> None:
         """Tell the supervisor's subscribers. Callable from any thread."""
@@ -149,7 +212,9 @@ class AnsweringActor(AsyncioActor):
             self._loop.call_soon(self._tell_idle)
 
     async def _wait_for_wakeup(self, message: messages.WaitForWakeup) -> bool:
-        seconds = handler_timeout() if message.timeout is None else message.timeout
+        seconds = check_optional_seconds("timeout", message.timeout, zero=True)
+        if seconds is None:
+            seconds = handler_timeout()
         waiter = self._loop.create_future()
         self._wakeups.append(waiter)
         try:
@@ -240,3 +305,15 @@ class AnsweringActor(AsyncioActor):
         messages.AvailableTools: _available_tools,
     }
     """What answers each type of message."""
+
+
+def unknown_message(actor: object, message: object, answered: Iterable[str]) -> UnknownMessage:
+    """Make the error for a message that an actor does not answer.
+
+    Args:
+        actor: the actor, as it is to be named.
+        message: the message.
+        answered: the names of the public messages that it answers.
+    """
+    kinds = ", ".join(sorted(answered))
+    return UnknownMessage(f"{actor} answers no {type(message).__name__}; it answers {kinds}")

@@ -124,7 +124,21 @@ class TurnDenied(TurnError):
 class TurnInterrupted(TurnError):
     """Raised to the asker of a turn that a crash cut off, where asking again may not be safe."""
 
-    retryable = True
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool = True,
+        text: str = "",
+        tool_calls: tuple[ToolCall, ...] = (),
+    ) -> None:
+        super().__init__(message, text=text, tool_calls=tool_calls)
+        self._retryable = retryable
+
+    @property
+    def retryable(self) -> bool:  # type: ignore[override] # known for each error alone
+        """Whether the same turn may succeed later: not if it crashed its agent twice."""
+        return self._retryable
 
 
 class TurnStalled(TurnError):

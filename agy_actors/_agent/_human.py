@@ -28,7 +28,7 @@ from loguru import logger
 from agy_actors._agent._errors import InvalidConfig
 from agy_actors._agent._turns import TurnTakingActor, running_turn
 from agy_actors._events import AgentEvent
-from agy_actors._kernel import ReplyFuture
+from agy_actors._kernel import ReplyFuture, check_flag, check_optional_seconds, shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -83,9 +83,13 @@ def confirmations(
         default: the answer when the time is over, or when nobody has subscribed.
 
     Raises:
-        InvalidConfig: the timeout is not above 0.
+        InvalidConfig: the timeout is not a number of seconds above 0, or another argument is
+            of the wrong kind.
     """
-    _check_timeout(timeout)
+    timeout = check_optional_seconds("timeout", timeout, error=InvalidConfig)
+    default = check_flag("default", default, error=InvalidConfig)
+    if handler is not None and not callable(handler):
+        raise InvalidConfig(f"handler is a function of a tool call, got {shown(handler)}")
 
     async def ask(tool_call: ToolCall, reason: str | None = "") -> bool:
         turn = running_turn()
@@ -117,8 +121,7 @@ def questions(*, timeout: float | None = None) -> OnInteractionHook:
     Raises:
         InvalidConfig: the timeout is not above 0.
     """
-    _check_timeout(timeout)
-    return _Questions(timeout)
+    return _Questions(check_optional_seconds("timeout", timeout, error=InvalidConfig))
 
 
 class _Questions(OnInteractionHook):
@@ -176,13 +179,6 @@ def _blocks(policy: Any) -> bool:
 
 def _like(handler: Callable[..., Any]) -> Callable[..., Any]:
     return functools.wraps(handler)(confirmations(handler))
-
-
-def _check_timeout(timeout: object) -> None:
-    if timeout is None:
-        return
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-        raise InvalidConfig(f"timeout is a number of seconds above 0, got {timeout!r}")
 
 
 def _call(handler: Callable[..., Any], tool_call: ToolCall, reason: str) -> asyncio.Future[bool]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from google.antigravity.types import StepSource, StepStatus, StepType, UsageMetadata
 
 from agy_actors._agent._messages import Send
+from agy_actors._agent.turn_crashes import TurnCrashes
 from agy_actors._kernel import ReplyFuture
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Trial:
     not_before: float = -math.inf
     """When its next attempt may begin."""
     attempt: int = 0
+    crashes: TurnCrashes = dataclasses.field(kw_only=True)
+    """How often it crashed an agent."""
     cancelled: bool = False
     """Whether somebody cancelled it while it waited for its next attempt."""
 
@@ -133,7 +136,9 @@ class Life:
         """Note that a turn is taken up, for the first time or again."""
         if self.trial is None or self.trial.envelope is not envelope:
             self.turns += 1
-            self.trial = Trial(envelope, seconds, now, now + seconds)
+            if envelope.history is None:
+                envelope.history = TurnCrashes()
+            self.trial = Trial(envelope, seconds, now, now + seconds, crashes=envelope.history)
         return self.trial
 
     def knows(self, envelope: Envelope) -> bool:

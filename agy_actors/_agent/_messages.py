@@ -10,7 +10,7 @@ from google.antigravity.types import Step, UsageMetadata
 from agy_actors._agent._errors import InvalidPrompt
 from agy_actors._agent._prompts import check_prompt
 from agy_actors._agent._replies import AgentStatistics, ChatReply, ToolInfo
-from agy_actors._kernel import Lane, Message
+from agy_actors._kernel import Lane, Message, check_optional_seconds
 
 __all__ = [
     "AvailableTools",
@@ -40,9 +40,10 @@ class Chat(Message[ChatReply]):
     """Have a turn: ask the model, and get all of its answer.
 
     Raises:
-        InvalidPrompt: the prompt, or a part of it, is empty, too large, or of a type that
-            cannot be asked. It names the part.
-        InvalidPrompt: a timeout is not above 0.
+        InvalidPrompt: the prompt, or a part of it, is empty, too large, too long (191,000
+            bytes of text in UTF-8), not encodable, or of a type that cannot be asked. It names
+            the part.
+        InvalidPrompt: a timeout is not a number of seconds above 0.
     """
 
     prompt: Any
@@ -59,14 +60,19 @@ class Chat(Message[ChatReply]):
     def __post_init__(self) -> None:
         check_prompt(self.prompt)
         for name in ("timeout", "stall_timeout"):
-            seconds = getattr(self, name)
-            if seconds is not None and not (_is_number(seconds) and seconds > 0):
-                raise InvalidPrompt(f"{name} must be a number of seconds above 0, got {seconds!r}")
+            given = getattr(self, name)
+            seconds = check_optional_seconds(name, given, error=InvalidPrompt)
+            if seconds is not given:
+                object.__setattr__(self, name, seconds)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Send(Message[None]):
-    """Start a turn, and be answered when it has started."""
+    """Start a turn, and be answered when it has started.
+
+    Raises:
+        InvalidPrompt: as for `Chat`.
+    """
 
     prompt: Any
 
@@ -93,10 +99,19 @@ class WaitForIdle(Message[None]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WaitForWakeup(Message[bool]):
-    """Be answered `True` when the next turn starts or `SignalIdle` comes, else `False`."""
+    """Be answered `True` when the next turn starts or `SignalIdle` comes, else `False`.
+
+    Raises:
+        InvalidArgument: the timeout is not a number of seconds from 0.
+    """
 
     timeout: float | None = None
     """Seconds until the answer is `False`; `None` is `AGY_ACTORS_HANDLER_TIMEOUT`, or 60."""
+
+    def __post_init__(self) -> None:
+        seconds = check_optional_seconds("timeout", self.timeout, zero=True)
+        if seconds is not self.timeout:
+            object.__setattr__(self, "timeout", seconds)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -168,7 +183,3 @@ class Disconnect(Message[None]):
 @dataclasses.dataclass(frozen=True, slots=True)
 class Delete(Message[None]):
     """End the agent now, and remove its saved conversation."""
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

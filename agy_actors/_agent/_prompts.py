@@ -8,8 +8,25 @@ from collections.abc import Iterable, Sequence
 from google.antigravity.types import Audio, Document, Image, SlashCommand, Video
 
 from agy_actors._agent._errors import InvalidPrompt
+from agy_actors._kernel import find_surrogate
 
-__all__ = ["MOST_BYTES", "check_prompt"]
+__all__ = ["HARNESS_TEXT_BYTES", "MOST_BYTES", "MOST_TEXT_BYTES", "WRAPPING_BYTES", "check_prompt"]
+
+HARNESS_TEXT_BYTES = 192_000
+"""Bytes in UTF-8 of a prompt's text, together with what the harness puts around it, that
+reach the model. Of a longer one the harness keeps these and writes "<truncated N bytes>" in
+place of the rest. Measured with google-antigravity 0.1.22, on both protocols, with text of
+1, 2 and 4 bytes a character: a text of exactly this length is not cut, one of a byte more
+is. The texts of several parts count together, and so does "/name " of a slash command;
+media do not count. `tests/test_contract.py` fails when a release has another limit."""
+
+WRAPPING_BYTES = 1_000
+"""Bytes that are left for what the harness puts around a prompt: tags and the local time,
+125 bytes with google-antigravity 0.1.22 where the time zone is UTC. The rest is a margin,
+and arbitrary."""
+
+MOST_TEXT_BYTES = HARNESS_TEXT_BYTES - WRAPPING_BYTES
+"""Bytes in UTF-8 that all text of a prompt may have together."""
 
 MOST_BYTES = 25_000_000
 """Bytes of all media of a prompt together. The harness takes messages of up to 32 MiB, with
@@ -29,6 +46,8 @@ def check_prompt(prompt: object) -> None:
     if isinstance(prompt, str):
         if not prompt.strip():
             raise InvalidPrompt("a prompt must hold more than white space, got an empty one")
+        _check_text("a prompt", prompt)
+        _check_length(len(prompt.encode()))
     elif isinstance(prompt, _PARTS):
         _check_sizes([("a prompt", prompt)])
     elif isinstance(prompt, Sequence) and not isinstance(prompt, bytes | bytearray | memoryview):
@@ -52,25 +71,55 @@ def _check_parts(parts: Sequence[object]) -> None:
 
 
 def _check_sizes(parts: list[tuple[str, object]]) -> None:
-    total = 0
+    media = text = 0
     for name, part in parts:
-        if not isinstance(part, _MEDIA):
-            continue
-        what = f"{name} ({part.mime_type})"
-        if not part.data:
-            raise InvalidPrompt(f"{what} is empty")
-        if part.mime_type.startswith("text/"):
-            _check_text(what, part.data)
-        total += len(part.data)
-        if total > MOST_BYTES:
-            before = "" if total == len(part.data) else ", with what comes before it,"
-            raise InvalidPrompt(
-                f"{what} has {len(part.data)} bytes{before} and is too large: all media of a"
-                f" prompt together may have {MOST_BYTES}"
-            )
+        if isinstance(part, str):
+            _check_text(name, part)
+            text += len(part.encode())
+        elif isinstance(part, SlashCommand):
+            text += len(f"/{part.name.value} ")
+        elif isinstance(part, _MEDIA):
+            media += _check_media(f"{name} ({part.mime_type})", part, media)
+    _check_length(text)
 
 
-def _check_text(what: str, data: bytes) -> None:
+def _check_media(what: str, part: Image | Document | Audio | Video, before: int) -> int:
+    """Check a part that is no text, and return its size in bytes."""
+    if not part.data:
+        raise InvalidPrompt(f"{what} is empty")
+    if part.mime_type.startswith("text/"):
+        _check_encoding(what, part.data)
+    if part.description is not None:
+        _check_text(f"the description of {what}", part.description)
+    size = len(part.data)
+    if before + size > MOST_BYTES:
+        others = f", with {before} bytes before it," if before else ""
+        raise InvalidPrompt(
+            f"{what} has {size} bytes{others} and is too large: all media of a"
+            f" prompt together may have {MOST_BYTES}"
+        )
+    return size
+
+
+def _check_text(what: str, text: str) -> None:
+    position = find_surrogate(text)
+    if position is not None:
+        raise InvalidPrompt(
+            f"{what} holds a lone surrogate ({text[position]!a} at position {position}), which"
+            " cannot be encoded: replace it, with text.encode(errors='replace').decode(), say"
+        )
+
+
+def _check_length(size: int) -> None:
+    if size > MOST_TEXT_BYTES:
+        raise InvalidPrompt(
+            f"the text of a prompt has {size} bytes in UTF-8 and is too long: it may have"
+            f" {MOST_TEXT_BYTES}, beyond which the model would be given a part of it only;"
+            " split it, or give it to a tool to read"
+        )
+
+
+def _check_encoding(what: str, data: bytes) -> None:
     try:
         data.decode()
     except UnicodeDecodeError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pykka
 from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage] # no public name
@@ -25,11 +25,13 @@ from agy_actors._kernel._callers import chain_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any
 
-    from agy_actors._kernel import Message
+    from agy_actors._agent._replies import ChatReply
+    from agy_actors._kernel import Message, ReplyFuture
 
-__all__ = ["AgentRef"]
+__all__ = ["AgentRef", "as_message"]
+
+R = TypeVar("R")
 
 
 class AgentRef(AsyncioActorRef):
@@ -47,6 +49,68 @@ class AgentRef(AsyncioActorRef):
 
     def __str__(self) -> str:
         return f"agent {self.name!r}"
+
+    @overload  # type: ignore[override] # as the kernel's, with text
+    def ask(
+        self, message: str, *, block: Literal[True] = True, timeout: float | None = None
+    ) -> ChatReply: ...
+
+    @overload
+    def ask(
+        self, message: str, *, block: Literal[False], timeout: float | None = None
+    ) -> ReplyFuture[ChatReply]: ...
+
+    @overload
+    def ask(
+        self, message: Message[R], *, block: Literal[True] = True, timeout: float | None = None
+    ) -> R: ...
+
+    @overload
+    def ask(
+        self, message: Message[R], *, block: Literal[False], timeout: float | None = None
+    ) -> ReplyFuture[R]: ...
+
+    @overload
+    def ask(
+        self, message: Message[R], *, block: bool, timeout: float | None = None
+    ) -> R | ReplyFuture[R]: ...
+
+    @overload
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any: ...
+
+    def ask(  # pyright: ignore[reportIncompatibleMethodOverride] # as the kernel's
+        self, message: Any, *, block: bool = True, timeout: float | None = None
+    ) -> Any:
+        """Send a message and wait for its reply, or only for the future of it.
+
+        Args:
+            message: a message that agents answer, or text: the prompt of a `Chat`.
+            block: wait for the reply and return it; else return its `ReplyFuture`.
+            timeout: the seconds to wait if blocking; see `AsyncioActorRef.ask`.
+
+        Raises:
+            InvalidPrompt: the text cannot be asked.
+            UnknownMessage: an agent does not answer such a message. Names those it does.
+
+        And what `AsyncioActorRef.ask` raises.
+        """
+        return super().ask(as_message(message), block=block, timeout=timeout)
+
+    def tell(self, message: Any) -> None:
+        """Send a message and do not wait for anything.
+
+        Whatever is told, the agent goes on: a message that it does not answer is a
+        `DeadLetter`.
+
+        Args:
+            message: a message that agents answer, or text: the prompt of a `Chat`.
+
+        Raises:
+            InvalidPrompt: the text cannot be asked.
+            AgentDeadError: the agent has ended.
+            MailboxFull: too many turns wait already.
+        """
+        super().tell(as_message(message))
 
     def stream(self, message: Chat | str) -> ChatStream:
         """Have a turn and read its answer as it comes.
@@ -139,6 +203,11 @@ class AgentRef(AsyncioActorRef):
                 dead_letters.append(envelope.message)
         self.actor_stopped.die(reason, error if reason is DeathReason.GIVEN_UP else None)
         return dead_letters
+
+
+def as_message(message: Any) -> Any:
+    """Return the `Chat` with a text as its prompt; any other message as it is."""
+    return Chat(message) if isinstance(message, str) else message
 
 
 def _again(error: Exception) -> Exception:

@@ -9,6 +9,7 @@ import tenacity
 from tenacity import RetryCallState
 
 from agy_actors._agent._errors import InvalidConfig, QuotaExceeded, TurnCancelled, TurnInterrupted
+from agy_actors._kernel import check_flag, check_integer, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,12 +56,13 @@ class RetryPolicy:
     """Whether to try again also where a tool was called, whose effects then come twice."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.attempts, int) or self.attempts < 1:
-            raise InvalidConfig(f"retry.attempts is a whole number from 1, got {self.attempts!r}")
+        attempts = check_integer("retry.attempts", self.attempts, least=1, error=InvalidConfig)
+        object.__setattr__(self, "attempts", attempts)
+        check_flag("retry.after_tool_calls", self.after_tool_calls, error=InvalidConfig)
         for name in ("retry", "wait", "stop"):
             if not callable(getattr(self, name)):
                 raise InvalidConfig(
-                    f"retry.{name} is a policy of tenacity, got {getattr(self, name)!r}"
+                    f"retry.{name} is a policy of tenacity, got {shown(getattr(self, name))}"
                 )
 
     def delay(self, error: TurnError, attempt: int, elapsed: float = 0.0) -> float | None:

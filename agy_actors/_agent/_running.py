@@ -10,12 +10,11 @@ Guarantees:
 
 from __future__ import annotations
 
-import abc
 import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from agy_actors._agent._answers import AnsweringActor
+from agy_actors._agent._answers import AnsweringActor, Outcome
 from agy_actors._agent._diagnosis import QUOTA_STATUS, diagnose, model_error
 from agy_actors._agent._errors import (
     InvalidOutput,
@@ -58,9 +57,17 @@ class TurnRunningActor(AnsweringActor):
         self._stall_timer: asyncio.Timeout | None = None
         self._people_asked = 0
 
-    @abc.abstractmethod
-    def _crash(self, error: Exception) -> None:
-        """End this incarnation, and have the supervisor decide on the next."""
+    def _crash_in_turn(self, error: Exception) -> None:
+        """End this incarnation because of the running turn, whose crashes are counted."""
+        if self._broken or self._closing or self._ended:
+            return  # It crashed before, or ends: not because of this turn.
+        self._crash(error)
+        if self.outcome is Outcome.CRASHED and self.life.trial is not None:
+            self._count_crash(self.life.trial)
+
+    def _count_crash(self, trial: Trial) -> None:
+        trial.crashes.count += 1
+        self.crashed_turn = trial.crashes
 
     # For what runs inside a turn, on its loop: tools, hooks and handlers.
 
@@ -123,7 +130,7 @@ class TurnRunningActor(AnsweringActor):
                 if self._cancelled
                 else self._broken_error(turn, self.redact(str(broken)))
             )
-            self._crash(broken_error)
+            self._crash_in_turn(broken_error)
             raise broken_error from None
         except asyncio.CancelledError:
             # The asker went away: the next turn must find a free agent.
@@ -258,7 +265,7 @@ class TurnRunningActor(AnsweringActor):
                     raise
                 abandoned = True
         if not halting.result():
-            self._crash(TurnInterrupted(f"a turn of {self} could not be ended"))
+            self._crash_in_turn(TurnInterrupted(f"a turn of {self} could not be ended"))
         if abandoned:
             raise asyncio.CancelledError
 

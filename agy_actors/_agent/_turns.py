@@ -19,19 +19,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pykka
 
 from agy_actors._agent import _messages as messages
-from agy_actors._agent._errors import (
-    AgentDeadError,
-    ModelError,
-    TurnError,
-    TurnInterrupted,
-)
-from agy_actors._agent._replies import ChatReply
+from agy_actors._agent._errors import ModelError, TurnError, TurnInterrupted
 from agy_actors._agent._running import TurnRunningActor
 from agy_actors._agent._session import SessionBroken
 from agy_actors._agent._settings import CANCEL_GRACE, chat_timeout, stall_timeout
 from agy_actors._agent._turn import Turn
+from agy_actors._agent.turn_messages import FollowTurn, StreamChat
 from agy_actors._events import TurnEnded, TurnRetried, TurnStarted
-from agy_actors._kernel import Envelope, Frame, Lane, MailboxFull, Message, current_caller, fail
+from agy_actors._kernel import (
+    AgyActorsError,
+    Envelope,
+    Frame,
+    MailboxFull,
+    current_caller,
+    fail,
+)
 
 if TYPE_CHECKING:
     import contextvars
@@ -39,31 +41,12 @@ if TYPE_CHECKING:
 
     from agy_actors._agent._answers import Reporter
     from agy_actors._agent._life import AgentSpec, Life, Trial
+    from agy_actors._agent._replies import ChatReply
     from agy_actors._agent._session import Session
     from agy_actors._agent._stream import Tape
     from agy_actors._events import AgentEvent
 
 __all__ = ["FollowTurn", "StreamChat", "TurnCaller", "TurnTakingActor", "running_turn"]
-
-
-class StreamChat(Message[ChatReply]):
-    """A `Chat` whose answer goes onto a `Tape` as it comes."""
-
-    __slots__ = ("chat", "tape")
-
-    lane = Lane.TURN
-
-    def __init__(self, chat: messages.Chat, tape: Tape) -> None:
-        self.chat = chat
-        self.tape = tape
-
-
-class FollowTurn(Message[None]):
-    """Follow the turn that a trigger has begun."""
-
-    __slots__ = ()
-
-    lane = Lane.TURN
 
 
 class TurnTakingActor(TurnRunningActor):
@@ -133,7 +116,7 @@ class TurnTakingActor(TurnRunningActor):
         assert envelope is not None
         try:
             return await self._have_turn(chat.prompt, chat.timeout, chat.stall_timeout, tape)
-        except (TurnError, AgentDeadError) as error:
+        except AgyActorsError as error:
             if envelope.reply_to is not None:
                 raise
             # Told and not asked: nobody waits for it, and the agent is not to die of it.
@@ -148,13 +131,13 @@ class TurnTakingActor(TurnRunningActor):
             reply_to.set(None)  # It has started; its end is nobody's to wait for.
         try:
             await self._have_turn(send.prompt, None, None, None)
-        except (TurnError, AgentDeadError) as error:
+        except AgyActorsError as error:
             self._log.warning("A sent turn ended: {}", type(error).__name__)
 
     async def _follow(self, _: FollowTurn) -> None:
         try:
             await self._have_turn(None, None, None, None)
-        except (TurnError, AgentDeadError) as error:
+        except AgyActorsError as error:
             self._log.warning("A turn of a trigger ended: {}", type(error).__name__)
 
     def _see_steps(self) -> None:
@@ -216,9 +199,7 @@ class TurnTakingActor(TurnRunningActor):
                     return await self._try(turn, trial, prompt, stall or stall_timeout(), tape)
                 except TurnError as error:
                     self._note_break(error)
-                    delay = self._delay_of_retry(error, turn, trial, tape)
-                    if delay is None:
-                        raise
+                    delay = self._delay_or_raise(error, turn, trial, tape)
                     self._note_retry(trial, error, delay)
                 if self._broken:
                     # Stay unanswered: the end of this incarnation hands the message over.
@@ -286,6 +267,22 @@ class TurnTakingActor(TurnRunningActor):
         self._prepare_conversation()
         return await self._run_turn(turn, trial, prompt, stall, tape)
 
+    def _delay_or_raise(
+        self, error: TurnError, turn: Turn, trial: Trial, tape: Tape | None
+    ) -> float:
+        """Return the seconds after which the turn is to be tried again.
+
+        Raises:
+            TurnError: it is not: this is what it ends with.
+        """
+        last = trial.crashes.final_error(error, str(self))
+        if last is not error:
+            raise last from error
+        delay = self._delay_of_retry(error, turn, trial, tape)
+        if delay is None:
+            raise error
+        return delay
+
     def _delay_of_retry(
         self, error: TurnError, turn: Turn, trial: Trial, tape: Tape | None
     ) -> float | None:
@@ -317,11 +314,13 @@ class TurnTakingActor(TurnRunningActor):
                 tool_calls=turn.tool_calls,
             )
             tape = envelope.message.tape if isinstance(envelope.message, StreamChat) else None
-            delay = self._delay_of_retry(error, turn, trial, tape)
+            self._count_crash(trial)
+            last = trial.crashes.final_error(error, str(self))
+            delay = self._delay_of_retry(error, turn, trial, tape) if last is error else None
             if delay is None:
                 life.trial = None
                 self._in_flight.pop(envelope, None)
-                fail(envelope.reply_to, error)
+                fail(envelope.reply_to, last)
             else:
                 trial.not_before = self._host.monotonic() + delay
 

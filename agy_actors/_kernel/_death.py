@@ -16,6 +16,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from agy_actors._kernel import forks
+from agy_actors._kernel._arguments import shown
+from agy_actors._kernel._errors import InvalidArgument
 from agy_actors._kernel._future import ReplyFuture
 
 if TYPE_CHECKING:
@@ -112,5 +114,11 @@ def watch(ref: AsyncioActorRef) -> ReplyFuture[Death]:
         A future that is resolved exactly once, when the actor has ended; `cancel` it to
         watch no more. An actor that watches has its callback tell it:
         `watch(ref).add_done_callback(lambda future: me.tell(future.get()))`.
+
+    Raises:
+        InvalidArgument: the argument is not such a ref.
     """
-    return ref.actor_stopped.watch(ref)
+    stopped = getattr(ref, "actor_stopped", None)
+    if not isinstance(stopped, Lifeline):
+        raise InvalidArgument(f"ref is the ref of an agent or another actor, got {shown(ref)}")
+    return stopped.watch(ref)

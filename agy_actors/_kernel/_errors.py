@@ -6,7 +6,15 @@ from typing import ClassVar
 
 import pykka
 
-__all__ = ["AgyActorsError", "AskTimeout", "DeadlockError", "ForkedProcessError", "MailboxFull"]
+__all__ = [
+    "AgyActorsError",
+    "AskTimeout",
+    "DeadlockError",
+    "ForkedProcessError",
+    "InvalidArgument",
+    "MailboxFull",
+    "UnknownMessage",
+]
 
 
 class AgyActorsError(Exception):
@@ -14,6 +22,14 @@ class AgyActorsError(Exception):
 
     retryable: ClassVar[bool] = False
     """Whether the same request may succeed when made again, unchanged."""
+
+
+class InvalidArgument(AgyActorsError, TypeError, ValueError):
+    """Raised to the caller of a function whose argument is of the wrong kind or value."""
+
+
+class UnknownMessage(AgyActorsError, TypeError):
+    """Raised to the asker of a message that the actor does not answer. Names those it does."""
 
 
 class MailboxFull(AgyActorsError):

@@ -29,19 +29,19 @@ import pykka
 from loguru import logger
 
 from agy_actors._kernel import forks
+from agy_actors._kernel._arguments import check_optional_seconds
 from agy_actors._kernel._errors import AskTimeout
 from agy_actors._kernel._host import current_host
-from agy_actors._kernel._waiting import Arrivals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator
     from types import TracebackType
 
     from agy_actors._kernel._host import Gate
 
     OptExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
-__all__ = ["CANCELLED", "ReplyFuture", "as_completed", "fail", "resolve"]
+__all__ = ["CANCELLED", "ReplyFuture", "fail", "resolve"]
 
 T = TypeVar("T")
 
@@ -115,17 +115,20 @@ class ReplyFuture(pykka.Future[T]):
 
         Raises:
             AskTimeout: nothing came in time. It is a `pykka.Timeout` and a `TimeoutError`.
+            InvalidArgument: the timeout is not a number of seconds from 0.
             concurrent.futures.CancelledError: the future was cancelled.
             ForkedProcessError: it is a pending future of the process that this was forked from.
             BaseException: what the actor raised instead of a reply.
         """
+        if timeout is not None:
+            timeout = check_optional_seconds("timeout", timeout, zero=True)
         if self._state == _PENDING:
             if self._made_in != forks.generation:
                 raise forks.error(self._made_in)
             if self._get_hook is not None:
                 return self._get_by_hook(timeout)
             if not self._wait(timeout):
-                raise AskTimeout(f"no reply{self._what()} within {timeout} seconds")
+                raise AskTimeout(f"no reply{self._what()} within {timeout:g} seconds")
         return self._outcome()
 
     def set(self, value: T | None = None) -> None:
@@ -355,49 +358,6 @@ class ReplyFuture(pykka.Future[T]):
 
 def _on_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
-
-
-def as_completed(
-    futures: Iterable[ReplyFuture[T]], *, timeout: float | None = None
-) -> Iterator[ReplyFuture[T]]:
-    """Yield futures as they are done, those that are done already first.
-
-    Args:
-        futures: the futures; one given twice is yielded once.
-        timeout: the seconds, from this call on, until the last one must be done.
-
-    Raises:
-        AskTimeout: not all were done in time; those that were have been yielded.
-    """
-    pending = dict.fromkeys(futures)  # A set whose order does not differ from run to run.
-    arrived: Arrivals[ReplyFuture[T]] = Arrivals()
-    for future in pending:
-        future.add_done_callback(arrived.put)
-    return _yield_arrivals(pending, arrived, timeout)
-
-
-def _yield_arrivals(
-    pending: dict[ReplyFuture[T], None],
-    arrived: Arrivals[ReplyFuture[T]],
-    timeout: float | None,
-) -> Iterator[ReplyFuture[T]]:
-    total = len(pending)
-    host = current_host()
-    deadline = None if timeout is None else host.monotonic() + timeout
-    try:
-        while pending:
-            left = None if deadline is None else max(0.0, deadline - host.monotonic())
-            try:
-                future = arrived.get(left)
-            except queue.Empty:
-                raise AskTimeout(
-                    f"{len(pending)} of {total} replies did not come within {timeout} seconds"
-                ) from None
-            pending.pop(future, None)
-            yield future
-    finally:
-        for future in pending:
-            future.remove_done_callback(arrived.put)
 
 
 def resolve(future: pykka.Future[Any] | None, value: object) -> None:

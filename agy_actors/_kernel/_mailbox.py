@@ -50,7 +50,7 @@ for a burst, small enough that a caller learns of a stuck agent before memory do
 class Envelope(AnyEnvelope[Any]):
     """A message on its way, with whoever waits for its reply."""
 
-    __slots__ = ["context", "frames"]
+    __slots__ = ["context", "frames", "history"]
 
     context: contextvars.Context | None
     """The context variables of whoever sent it, if it takes a turn."""
@@ -58,18 +58,24 @@ class Envelope(AnyEnvelope[Any]):
     frames: tuple[Frame, ...]
     """The actors that wait, directly or not, for this message's reply."""
 
+    history: Any
+    """What the actors that took the message up noted of it, or `None`. Who hands a message on
+    in another envelope hands this on with it."""
+
     def __init__(
         self,
         message: Any,
         reply_to: Future[Any] | None = None,
         frames: tuple[Frame, ...] = (),
         context: contextvars.Context | None = None,
+        history: Any = None,
     ) -> None:
         # Not super().__init__(): one is made for every message.
         self.message = message
         self.reply_to = reply_to
         self.frames = frames
         self.context = context
+        self.history = history
 
 
 class Mailbox:

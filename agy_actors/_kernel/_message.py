@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import enum
-from typing import ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-__all__ = ["DEFERRED", "TURN", "Lane", "Message", "takes_turn"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["DEFERRED", "TURN", "Lane", "Message", "find_handler", "takes_turn"]
 
 R = TypeVar("R")
 
@@ -45,3 +48,15 @@ class Message(Generic[R]):
 def takes_turn(message: object) -> bool:
     """Tell whether a message takes the turn lane."""
     return isinstance(message, Message) and message.lane is TURN
+
+
+def find_handler(
+    handlers: Mapping[type, Callable[..., Any]], message: object
+) -> Callable[..., Any] | None:
+    """Return the handler of a message: that of its class, or of the nearest base class."""
+    kind = type(message)
+    handler = handlers.get(kind)
+    if handler is None:
+        found = (handlers[base] for base in kind.__mro__[1:] if base in handlers)
+        handler = next(found, None)
+    return handler

@@ -80,6 +80,11 @@ class Child(abc.ABC):
         return self.actor.error
 
     @property
+    def crashed_turn(self) -> object | None:
+        """What identifies the turn that crashed its last incarnation, if one did."""
+        return None
+
+    @property
     def was_abandoned(self) -> bool:
         """Whether whoever wanted it has gone."""
         return isinstance(self.creation, ReplyFuture) and self.creation.cancelled()
@@ -142,6 +147,10 @@ class AgentChild(Child):
     @property
     def actor(self) -> AgentActor:
         return self._actor
+
+    @property
+    def crashed_turn(self) -> object | None:
+        return self._actor.crashed_turn
 
     def begin(self) -> None:
         if self.begun:

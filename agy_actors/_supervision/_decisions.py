@@ -4,6 +4,9 @@ The state is a `Family`: the children in the order of their start, each in a pha
 the recoveries under way. Whoever carries the actions out reports what comes of them as
 the next events; nothing here knows threads, clocks or agents.
 
+A turn that crashes its agent twice is ended by the agent (`MOST_CRASHES`); here its crashes
+count as one failure.
+
 The semantics are those of Erlang/OTP's supervisors (its "Supervisor Behaviour"), where
 they can be: refs and mailboxes outlive restarts here, and restart intensity is counted
 for each child. Neither siblings that start again nor `AllGone` wait for a child that ends
@@ -14,11 +17,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tenacity
 
 from agy_actors._agent import InvalidConfig
+from agy_actors._kernel import check_seconds, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,11 +112,9 @@ class Backoff:
 
     def __post_init__(self) -> None:
         if not callable(self.wait):
-            raise InvalidConfig(f"wait is a wait of tenacity, got {self.wait!r}")
-        if not isinstance(self.reset_after, int | float) or not self.reset_after > 0:
-            raise InvalidConfig(
-                f"reset_after is a number of seconds above 0, got {self.reset_after!r}"
-            )
+            raise InvalidConfig(f"wait is a wait of tenacity, got {shown(self.wait)}")
+        seconds = check_seconds("reset_after", self.reset_after, error=InvalidConfig)
+        object.__setattr__(self, "reset_after", seconds)
 
     def delay(self, failures: int) -> float:
         """Return the seconds to wait before the restart after the n-th failure in a row."""
@@ -144,6 +146,14 @@ class Phase(enum.Enum):
     """Nothing of it runs; it is to start, mostly again."""
 
 
+class Failure(NamedTuple):
+    """A failure of a child."""
+
+    at: float
+    turn: object | None
+    """As `Failed.turn`."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Member:
     """What is known of a child."""
@@ -151,8 +161,8 @@ class Member:
     name: str
     restart: Restart
     phase: Phase = Phase.STARTING
-    failures: tuple[float, ...] = ()
-    """The times of the failures that count, oldest first."""
+    failures: tuple[Failure, ...] = ()
+    """The failures that count, oldest first."""
     backoff: int | None = None
     """The token of the backoff that it waits for, and with it all that recover together."""
 
@@ -190,6 +200,10 @@ class Failed:
 
     name: str
     now: float
+    turn: object | None = None
+    """Which turn crashed it, if one did. All crashes of a turn count once towards the restart
+    intensity, since a turn that crashes its child does so again when it is retried. Each of
+    them counts for the backoff."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -340,8 +354,8 @@ class _Change:
                 self._update(members=(*self.family.members, Member(name, restart, phase)))
             case CameUp(name):
                 self._came_up(name)
-            case Failed(name, now):
-                self._failed(name, now)
+            case Failed(name, now, turn):
+                self._failed(name, Failure(now, turn))
             case Renewed(name):
                 self._renewed(name)
             case Gone(name):
@@ -392,7 +406,7 @@ class _Change:
         self._set(name, phase=Phase.STARTING)
         self.actions.append(Start(name))
 
-    def _failed(self, name: str, now: float) -> None:
+    def _failed(self, name: str, failure: Failure) -> None:
         member = self.family.find(name)
         if member is None:
             return
@@ -404,18 +418,19 @@ class _Change:
             self.actions.append(GiveUp(name, "it is temporary, and is not restarted"))
             return
         limits = self.family.limits
-        times = (*member.failures, now)
-        recent = sum(time > now - limits.within for time in times)
-        if recent > limits.max_restarts:
+        failures = (*member.failures, failure)
+        recent = [one for one in failures if one.at > failure.at - limits.within]
+        count = _count_turns_once(recent)
+        if count > limits.max_restarts:
             self._exceeded(
                 name,
-                f"it failed {recent} times within {limits.within:g} s, and"
+                f"it failed {count} times within {limits.within:g} s, and"
                 f" {limits.max_restarts} restarts are allowed",
             )
             return
-        row = _in_a_row(times, self.family.reset_after)
+        row = _in_a_row(tuple(one.at for one in failures), self.family.reset_after)
         # The failures in a row may reach further back than the window, and without end.
-        kept = times[-min(len(times), max(recent, min(row, _LONGEST_ROW))) :]
+        kept = failures[-min(len(failures), max(len(recent), min(row, _LONGEST_ROW))) :]
         token = self.family.last_token + 1
         self._update(last_token=token)
         self._set(name, phase=Phase.DOWN, failures=kept, backoff=token)
@@ -519,6 +534,12 @@ class _Change:
 
     def _update(self, **changes: Any) -> None:
         self.family = dataclasses.replace(self.family, **changes)
+
+
+def _count_turns_once(failures: Sequence[Failure]) -> int:
+    """Count failures, those that one turn caused as one."""
+    turns = {id(failure.turn) for failure in failures if failure.turn is not None}
+    return len(turns) + sum(failure.turn is None for failure in failures)
 
 
 def _in_a_row(times: tuple[float, ...], reset_after: float) -> int:

@@ -271,7 +271,7 @@ class ParentActor(AsyncioActor):
         elif child.outcome is Outcome.RENEWED:
             self._feed(decisions.Renewed(name))
         else:
-            self._feed(decisions.Failed(name, self._loop.time()))
+            self._feed(decisions.Failed(name, self._loop.time(), child.crashed_turn))
         if name in self._children and isinstance(child, AgentChild) and not child.running:
             child.look_after(self._loop, lambda: self._end_while_down(child))
 

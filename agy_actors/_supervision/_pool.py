@@ -30,6 +30,7 @@ from agy_actors._agent import (
     AgentStartError,
     InvalidConfig,
     Send,
+    TurnCrashes,
     WaitForIdle,
 )
 from agy_actors._kernel import DEFERRED, DeadlockError, Envelope, ReplyFuture, fail, resolve
@@ -72,6 +73,7 @@ class _Work:
     frames: tuple[Frame, ...]
     key: str | None
     context: contextvars.Context | None
+    crashes: TurnCrashes = dataclasses.field(default_factory=TurnCrashes)
     moves: int = 0
 
 
@@ -370,7 +372,9 @@ class Pool(Supervisor):
         if isinstance(reply_to, ReplyFuture):
             reply_to.add_done_callback(lambda _: reply_to.cancelled() and reply.cancel())
         try:
-            member.actor_inbox.put(Envelope(work.message, reply, work.frames, work.context))
+            member.actor_inbox.put(
+                Envelope(work.message, reply, work.frames, work.context, work.crashes)
+            )
         except pykka.ActorDeadError as error:
             reply.fail(error)
 

@@ -6,7 +6,17 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from agy_actors._agent import AgentRef, Chat, ChatReply, ChatStream, InvalidConfig, make_tool
+from agy_actors._agent import (
+    AgentRef,
+    Chat,
+    ChatReply,
+    ChatStream,
+    InvalidConfig,
+    Send,
+    StreamChat,
+    as_message,
+    make_tool,
+)
 from agy_actors._kernel import (
     Arrivals,
     ForkedProcessError,
@@ -15,7 +25,6 @@ from agy_actors._kernel import (
     ReplyFuture,
     current_caller,
     forks,
-    takes_turn,
 )
 from agy_actors._supervision import _pool_messages as messages
 from agy_actors._supervision._ref import OwnerRef
@@ -50,6 +59,26 @@ class PoolRef(OwnerRef):
         return f"pool {self.name!r}"
 
     @overload  # type: ignore[override]
+    def ask(
+        self,
+        message: str,
+        *,
+        block: Literal[True] = True,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> ChatReply: ...
+
+    @overload
+    def ask(
+        self,
+        message: str,
+        *,
+        block: Literal[False],
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> ReplyFuture[ChatReply]: ...
+
+    @overload
     def ask(
         self,
         message: Message[R],
@@ -90,28 +119,45 @@ class PoolRef(OwnerRef):
         """Ask one of the members. As an agent's `ask`, but for `key`.
 
         Args:
-            message: a `Chat` or a `Send`, or a message that the pool answers itself.
+            message: a `Chat` or a `Send`, a text (the prompt of a `Chat`), or a message that
+                the pool answers itself.
             block: wait for the reply and return it; else return its `ReplyFuture`.
             timeout: the seconds to wait if blocking; see `AsyncioActorRef.ask`.
             key: what the message is about: the same key goes to the same member, where
                 the routing is `CONSISTENT_HASH`, which needs one.
 
+        Raises:
+            InvalidPrompt: the text cannot be asked.
+            UnknownMessage: a pool does not answer such a message. Names those it does.
+
         A pool that broadcasts answers with the list of all members' replies; `broadcast`
         has the type for that.
         """
+        message = as_message(message)
         reply = super().ask(self._job(message, key), block=block, timeout=timeout)
         if isinstance(reply, ReplyFuture):
             reply.about = (message, self)
         return reply
 
     def tell(self, message: Any, *, key: str | None = None) -> None:
-        """Have one of the members take a turn, and do not wait for anything."""
-        super().tell(self._job(message, key))
+        """Have one of the members take a turn, and do not wait for anything.
 
-    def broadcast(self, message: Message[R], *, timeout: float | None = None) -> list[R]:
+        Args:
+            message: as of `ask`. One that a pool does not answer is a `DeadLetter`.
+            key: as of `ask`.
+        """
+        super().tell(self._job(as_message(message), key))
+
+    @overload
+    def broadcast(self, message: str, *, timeout: float | None = None) -> list[ChatReply]: ...
+
+    @overload
+    def broadcast(self, message: Message[R], *, timeout: float | None = None) -> list[R]: ...
+
+    def broadcast(self, message: Any, *, timeout: float | None = None) -> list[Any]:
         """Ask all members, and wait for all of their replies, in the order of their places.
 
-        For a pool whose routing is `BROADCAST`.
+        For a pool whose routing is `BROADCAST`. A text is the prompt of a `Chat`.
 
         Raises:
             InvalidConfig: it is another.
@@ -121,7 +167,7 @@ class PoolRef(OwnerRef):
             raise InvalidConfig(
                 f"{self} routes by {self.routing.value}; create it with Routing.BROADCAST"
             )
-        replies: list[R] = super().ask(self._job(message, None), timeout=timeout)
+        replies: list[Any] = super().ask(self._job(as_message(message), None), timeout=timeout)
         return replies
 
     def stream(self, message: Chat | str, *, key: str | None = None) -> ChatStream:
@@ -257,8 +303,8 @@ class PoolRef(OwnerRef):
         return super().ask(messages.GetPoolStatistics())
 
     def _job(self, message: Any, key: str | None) -> Any:
-        if not takes_turn(message):
-            return message
+        if not isinstance(message, Chat | Send | StreamChat):
+            return message  # The pool answers it itself, or not at all.
         if self.routing is Routing.CONSISTENT_HASH and not isinstance(key, str):
             raise InvalidConfig(
                 f"{self} chooses a member by key: ask with key=, such as the conversation's name"

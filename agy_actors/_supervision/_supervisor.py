@@ -26,12 +26,19 @@ from agy_actors._agent import (
     InvalidConfig,
     PaceBoard,
     PaceKeeper,
+    unknown_message,
 )
 from agy_actors._agent._settings import STOP_GRACE, conversations_per_process, start_timeout
 from agy_actors._dotenv import DOTENV_SWITCH, load_dotenv
-from agy_actors._events import EventHub, Subscription
+from agy_actors._events import DeadLetter, EventHub, Subscription
 from agy_actors._harness import HarnessHost
-from agy_actors._kernel import current_host
+from agy_actors._kernel import (
+    AgyActorsError,
+    InvalidArgument,
+    UnknownMessage,
+    current_host,
+    find_handler,
+)
 from agy_actors._log import hush_sdk
 from agy_actors._supervision import _exit
 from agy_actors._supervision import _messages as messages
@@ -39,7 +46,7 @@ from agy_actors._supervision._children import AgentChild, Child, SupervisorChild
 from agy_actors._supervision._decisions import Backoff, Family, Limits, Strategy
 from agy_actors._supervision._open_files import OpenFiles
 from agy_actors._supervision._parent import ParentActor, Place
-from agy_actors._supervision._pool_messages import CreatePool
+from agy_actors._supervision._pool_messages import CreatePool, Job
 from agy_actors._supervision._pool_ref import PoolRef
 from agy_actors._supervision._ref import OwnerRef, SupervisorRef
 from agy_actors._supervision._specs import build_spec, check_name, check_supervisor
@@ -206,27 +213,45 @@ class Supervisor(ParentActor):
         told = self._handling is None or self._handling.reply_to is None
         try:
             response = self._handle_message(message)
-        except Exception as error:
+        except BaseException as error:
             if not told:
                 raise
-            self._log.error("A message told to {} failed: {}", self, type(error).__name__)
+            self._drop_told(message, error)
             return None
-        return self._contained(response) if told and isinstance(response, Coroutine) else response
+        return (
+            self._contained(message, response)
+            if told and isinstance(response, Coroutine)
+            else response
+        )
 
     def _handle_message(self, message: Any) -> Any:
-        handler = self.HANDLERS.get(type(message))
+        handler = find_handler(self.HANDLERS, message)
         if handler is None:
-            raise TypeError(
-                f"{self} answers no {type(message).__name__}; it answers "
-                + ", ".join(sorted(kind.__name__ for kind in self.HANDLERS))
-            )
+            # A job is what the ref of a pool makes of a turn.
+            kinds = [kind.__name__ for kind in self.HANDLERS if not issubclass(kind, Job)]
+            raise unknown_message(self, message, kinds)
         return handler(self, message)
 
-    async def _contained(self, response: Coroutine[Any, Any, Any]) -> None:
+    async def _contained(self, message: Any, response: Coroutine[Any, Any, Any]) -> None:
         try:
             await response
-        except Exception as error:  # noqa: BLE001 (nobody waits, and the agents need us)
-            self._log.error("A message told to {} failed: {}", self, type(error).__name__)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 (nobody waits, and the agents need us)
+            self._drop_told(message, error)
+
+    def _drop_told(self, message: Any, error: BaseException) -> None:
+        """Note that a message failed that was told and not asked. The supervisor goes on."""
+        kind = type(message).__name__
+        if isinstance(error, AgyActorsError):  # The message is the cause.
+            # Other errors may quote a configuration, and with it an API key.
+            quotable = isinstance(error, UnknownMessage | InvalidArgument)
+            words = f"{type(error).__name__}{f': {error}' if quotable else ''}"
+            self._log.warning("A {} that was told to {} is dropped: {}", kind, self, words)
+            if self._hub.active:
+                self._hub.publish(DeadLetter(supervisor=self.name, agent=self.name, message=kind))
+        else:
+            self._log.error("A {} told to {} failed: {}", kind, self, type(error).__name__)
 
     def _create_agent(self, message: messages.CreateAgent) -> Coroutine[Any, Any, AgentRef]:
         return cast("Coroutine[Any, Any, AgentRef]", self._create(message, self._make_agent))

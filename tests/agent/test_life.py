@@ -151,16 +151,6 @@ def test_the_same_name_resumes_its_conversation_in_the_next_run(
     )
 
 
-@pytest.mark.own_processes
-def test_an_agent_that_fails_by_a_message_leaves_no_process(agent: AgentRef) -> None:
-    pid = pid_of(agent)
-
-    agent.tell("what no agent answers")
-
-    assert agent.actor_stopped.wait(SOON)
-    until(lambda: not psutil.pid_exists(pid))
-
-
 def test_no_error_and_no_log_line_holds_the_api_key(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agy_actors import AgyActorsError, Chat, InvalidPrompt, IsIdle, Send, WaitForIdle
-from agy_actors._agent._prompts import MOST_BYTES
+from agy_actors._agent._prompts import MOST_BYTES, MOST_TEXT_BYTES
 from agy_actors._kernel import Lane
 from agy_actors._kernel._message import takes_turn
 
@@ -77,10 +78,45 @@ def test_a_stream_refuses_what_a_chat_does_in_the_callers_thread(agent: AgentRef
 
 
 @pytest.mark.parametrize("name", ["timeout", "stall_timeout"])
-@pytest.mark.parametrize("seconds", [0, -1, math.nan, "5", True])
+@pytest.mark.parametrize("seconds", [0, -1, math.nan, -math.inf, "5", True, 10**400, 1j, [1]])
 def test_a_time_that_is_no_time_is_refused(name: str, seconds: Any) -> None:
     with pytest.raises(InvalidPrompt, match=name):
         Chat("hi", **{name: seconds})
+
+
+@pytest.mark.parametrize("character", ["a", "\xe9", "\N{GRINNING FACE}"])
+@pytest.mark.parametrize("kind", [Chat, Send])
+def test_text_that_the_harness_would_cut_is_refused_with_limit_and_length(
+    kind: type[Any], character: str
+) -> None:
+    size = len(character.encode())
+    text = character * (MOST_TEXT_BYTES // size)
+    length = MOST_TEXT_BYTES // size * size + 1
+
+    assert kind(text).prompt == text
+    for prompt in (f"{text}b", [text, "b"], ["b", IMAGE, text]):
+        with pytest.raises(InvalidPrompt, match=f"{length} bytes.* may have {MOST_TEXT_BYTES}"):
+            kind(prompt)
+    with pytest.raises(InvalidPrompt, match="is too long"):
+        kind([sdk.SlashCommand(name=sdk.BuiltinSlashCommandName.PLAN), text])
+
+
+def test_what_is_not_text_is_not_counted_as_text() -> None:
+    document = sdk.Document(data=b"x" * (MOST_TEXT_BYTES + 1), mime_type="text/plain")
+
+    assert Chat(["read", document]).prompt
+
+
+class Greeting(Chat):
+    """A subclass."""
+
+
+def test_numbers_of_other_libraries_are_times() -> None:
+    half: Any = Fraction(1, 2)
+
+    assert Chat("hi", timeout=half).timeout == 0.5
+    assert Chat("hi", timeout=math.inf).timeout == math.inf
+    assert Greeting("hi", timeout=3).timeout == 3.0
 
 
 @given(st.text())

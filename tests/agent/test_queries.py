@@ -24,6 +24,7 @@ from agy_actors import (
     GetTurnCount,
     IsIdle,
     SignalIdle,
+    UnknownMessage,
     WaitForIdle,
     WaitForWakeup,
 )
@@ -235,8 +236,12 @@ def test_the_history_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_message_that_no_agent_answers_is_an_error_that_names_those_it_does(
     agent: AgentRef,
 ) -> None:
-    with pytest.raises(TypeError, match=r"answers no str; it answers .*Chat.*IsIdle") as caught:
-        agent.ask("hi")
+    with pytest.raises(
+        UnknownMessage, match=r"answers no int; it answers .*Chat.*IsIdle"
+    ) as caught:
+        agent.ask(5)
+
+    assert isinstance(caught.value, TypeError)
 
     assert "StreamChat" not in str(caught.value)
     assert agent.ask(Cancel()) is False

@@ -324,20 +324,22 @@ def test_a_policy_of_one_attempt_never_asks_again(
     assert agent.ask(Chat("a"), timeout=PATIENCE).text == "echo: a"
 
 
-def test_attempts_are_bounded_by_the_policy(
-    model: ScriptedModel, supervisor: SupervisorRef
+@pytest.mark.parametrize(("attempts", "made"), [(1, 1), (2, 2), (3, 2)])
+def test_attempts_are_bounded_by_the_policy_and_by_two_crashes(
+    model: ScriptedModel, supervisor: SupervisorRef, attempts: int, made: int
 ) -> None:
-    agent = supervisor.create_agent(model.openai_config(), retry=RetryPolicy(attempts=3))
+    agent = supervisor.create_agent(model.openai_config(), retry=RetryPolicy(attempts=attempts))
     model.then(silence(), silence(), silence())
     future = agent.ask(Chat("hi"), block=False)
 
-    for attempt in range(3):
+    for attempt in range(made):
         model.wait_for_requests(attempt + 1)
         kill_harness(agent)
 
-    with pytest.raises(TurnInterrupted):
+    with pytest.raises(TurnInterrupted) as caught:
         future.get(timeout=PATIENCE)
-    assert len(model.requests) == 3
+    assert caught.value.retryable == (made == 1)
+    assert len(model.requests) == made
 
 
 def test_a_turn_is_not_asked_again_once_a_tool_was_called(

@@ -370,8 +370,16 @@ def test_the_turns_of_one_sender_keep_their_order_through_crashes(
 ) -> None:
     def scenario(sim: Simulation) -> None:
         del sim
+        crashed: set[str] = set()
+
+        def play(prompt: str) -> SimulatedTurn:
+            if len(crashed) < crashes and prompt not in crashed:
+                crashed.add(prompt)  # Once: a turn that crashes its agent twice is ended.
+                return crash(after=1.0)
+            return reply()
+
         with supervise(max_restarts=50) as supervisor:
-            config = SimulatedAgent([crash(after=1.0)] * crashes)
+            config = SimulatedAgent(play)
             agent = supervisor.create_agent(config, "poet", retry=RetryPolicy(attempts=9))
             asks = [agent.ask(Chat(str(n)), block=False) for n in range(prompts)]
             assert [ask.get().text for ask in asks] == [str(n) for n in range(prompts)]
