@@ -28,9 +28,13 @@ from agy_actors._agent._prompts import (
     WRAPPING_BYTES,
 )
 from agy_actors._harness import Harness, watch_steps
+from agy_actors._harness._tool_results import MAX_MEDIA, MAX_RESULT
+from agy_actors.testing import call_tool, say
 from tests.harnesses import PATIENCE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from agy_actors.testing import ScriptedModel
 
 SDK = "google.antigravity"
@@ -46,6 +50,8 @@ NAMES = [
     f"{SDK}.connections.connection:ConnectionStrategy",
     f"{SDK}.connections.connection:resolve_active_tools",
     f"{SDK}.connections.local.interactions_config_converter:callable_to_function_tool_dict",
+    f"{SDK}.connections.local.struct_converter:has_proto_extensions",
+    f"{SDK}.connections.local.struct_converter:to_struct",
     f"{SDK}.hooks:OnInteractionHook",
     f"{SDK}.hooks.policy:Policy",
     f"{SDK}.hooks.policy:deny_all",
@@ -119,6 +125,8 @@ SIGNATURES: list[tuple[Any, str]] = [
     (Conversation.cancel, "self"),
     (HookRunner.dispatch_pre_turn, "self, prompt"),
     (ToolRunner.process_tool_calls, "self, tool_calls"),
+    (ToolRunner.execute, "self, tool_name, kwargs"),
+    (ToolRunner._execute_fn, "self, fn, kwargs"),
 ]
 
 
@@ -297,3 +305,44 @@ def test_nothing_of_it_is_of_an_unknown_shape(model: ScriptedModel) -> None:
         logger.disable("agy_actors")
 
     assert warnings == []
+
+
+@pytest.fixture
+def told_of(
+    model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], str]]:
+    """What the model is told of a tool's result that only the harness has cut."""
+    monkeypatch.setattr("agy_actors._harness._launch.guard_tools", lambda _: None)
+
+    def ask(result: str) -> str:
+        def tool() -> str:
+            """Give much."""
+            return result
+
+        model.then(call_tool("tool"), say("done"))
+        agent = supervisor.create_agent(model.openai_config(tools=[tool]))
+        agent.ask(Chat("go"), timeout=PATIENCE)
+        results = model.requests[-1].tool_results
+        return results[0].output if results else ""
+
+    with Supervisor.start() as supervisor:
+        yield ask
+
+
+def test_the_harness_cuts_a_tools_result_just_above_our_limit(
+    told_of: Callable[[str], str],
+) -> None:
+    beside = len('{"result": ""}')
+
+    whole = told_of("x" * (MAX_RESULT - beside))
+    cut = told_of("x" * (MAX_RESULT + 300))
+
+    assert "truncated" not in whole
+    assert "truncated" in cut
+
+
+def test_what_the_harness_takes_at_once_is_just_above_our_limit_of_media(
+    told_of: Callable[[str], str],
+) -> None:
+    assert told_of("x" * (MAX_MEDIA + 2 * MAX_RESULT))
+    assert not told_of("x" * (MAX_MEDIA + 5_000_000))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Turn"]
 
+_UNNAMED = "a tool"
+
 
 class Turn:
     """What has been seen of a turn.
@@ -115,14 +117,23 @@ class Turn:
         elif step.status != StepStatus.DONE:
             self._empty_steps += 1
         if step.type == StepType.TOOL_CALL:
-            running = step.status not in (StepStatus.DONE, StepStatus.CANCELED)
-            place = (step.trajectory_id, step.step_index)
-            if running:
-                # Which tool it is, one of its steps says: not always the first, nor the last.
-                names = ", ".join(call.name for call in step.tool_calls)
-                self._tools_running[place] = names or self._tools_running.get(place, "a tool")
-            else:
-                self._tools_running.pop(place, None)
+            self._note_tool(step)
+
+    def _note_tool(self, step: Step) -> None:
+        running = self._tools_running
+        place = (step.trajectory_id, step.step_index)
+        names = ", ".join(call.name for call in step.tool_calls)
+        if _is_notice(step):
+            # It tells no step, so it never ends. The step of the call has come before, without
+            # a name.
+            place = next((place for place in running if running[place] == _UNNAMED), place)
+            if place in running:
+                running[place] = names
+        elif step.status in (StepStatus.DONE, StepStatus.CANCELED):
+            running.pop(place, None)
+        else:
+            # Which tool it is, one of its steps says: not always the first, nor the last.
+            running[place] = names or running.get(place, _UNNAMED)
 
     def _events(self, step: Step) -> Iterator[Text | Thought | ToolCall]:
         own = not step.parent_trajectory_id
@@ -158,3 +169,13 @@ class Turn:
         # that step said is void. Until then it is all that there is.
         if self._texts and not self._calls:
             self._void = self._texts[-1][0]
+
+
+def _is_notice(step: Step) -> bool:
+    """Return whether a step is only the SDK's notice that it calls a custom tool.
+
+    It has the call's id in place of its own, and step index 1 whatever the call's step is, as
+    `handle_tool_call` of google-antigravity 0.1.22 makes it.
+    """
+    own_id = f"{step.trajectory_id}:{step.step_index}"
+    return bool(step.id) and step.id != own_id and step.id in (c.id for c in step.tool_calls)

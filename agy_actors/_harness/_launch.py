@@ -18,6 +18,7 @@ from loguru import logger
 
 from agy_actors._harness._context import lend_variables, watch_denials
 from agy_actors._harness._quarters import OnLine, OwnQuarters, Quarters, SharedQuarters
+from agy_actors._harness._tools import guard_tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,6 +110,7 @@ class Harness:
         create: Callable[..., Any] = config.create_strategy
 
         def create_strategy(**runners: Any) -> Any:
+            guard_tools(runners["tool_runner"])
             for runner in runners.values():
                 lend_variables(runner, self._variables)
             watch_denials(runners["hook_runner"], self._on_denial)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import inspect
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -20,6 +19,7 @@ from google.antigravity import types as sdk
 from pydantic import PrivateAttr
 
 from agy_actors._agent._session import Session, SessionBroken
+from agy_actors._harness import call_tool
 from agy_actors._kernel import current_host
 from agy_actors.testing._simulated_turns import Ending, SimulatedTurn, reply
 from agy_actors.testing._simulation import Simulation
@@ -282,15 +282,9 @@ class SimulatedSession(Session):
             tool_calls=[call],
         )
         self._emit(step)
-        with contextlib.suppress(Exception):  # F9: it is the model that is told.
-            for tool in self._config.tools:
-                if getattr(tool, "__name__", None) == name and callable(tool):
-                    result = (
-                        tool(**args)
-                        if inspect.iscoroutinefunction(tool)
-                        else asyncio.to_thread(tool, **args)
-                    )
-                    await result
+        for tool in self._config.tools:
+            if callable(tool) and (getattr(tool, "__name__", None) or type(tool).__name__) == name:
+                await call_tool(tool, **args)  # Whatever comes of it, the model alone is told.
         await self._pass(0.0)
         self._bring(step.model_copy(update={"status": sdk.StepStatus.DONE}))
 
