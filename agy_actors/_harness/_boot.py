@@ -22,6 +22,7 @@ from google.antigravity.proto import localharness_pb2 as _untyped_pb2
 from loguru import logger
 
 from agy_actors._harness._process import READER_THREADS, signal_group
+from agy_actors._kernel import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +93,7 @@ class Booting:
     """
 
     def __init__(self, kind: Kind) -> None:
-        self.popen = subprocess.Popen(  # noqa: S603 (the SDK's own program)
+        self.popen = forks.OwnPopen(
             [kind.binary],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import websockets
+
+from agy_actors._kernel import forks
 
 if TYPE_CHECKING:
     from agy_actors._harness._boot import Address
@@ -41,15 +44,7 @@ async def connect(address: Address) -> Any:
             await asyncio.sleep(_FIRST_PAUSE * 2 ** (attempt - 1))
         for host in _HOSTS:
             try:
-                return await websockets.connect(
-                    f"ws://{host}:{address.port}/",
-                    additional_headers={"x-goog-api-key": address.api_key},
-                    max_size=None,
-                    compression=None,
-                    ping_interval=None,
-                    proxy=None,
-                    open_timeout=_OPEN_TIMEOUT,
-                )
+                return _keep_from_children(await _connect(host, address))
             except TimeoutError as failure:
                 raise ConnectionError("localharness takes no connection") from failure
             except (OSError, websockets.WebSocketException) as failure:
@@ -57,6 +52,30 @@ async def connect(address: Address) -> Any:
     raise ConnectionError(
         f"localharness took no connection in {_ATTEMPTS} attempts: {error}"
     ) from error
+
+
+async def _connect(host: str, address: Address) -> Any:
+    return await websockets.connect(
+        f"ws://{host}:{address.port}/",
+        additional_headers={"x-goog-api-key": address.api_key},
+        max_size=None,
+        compression=None,
+        ping_interval=None,
+        proxy=None,
+        open_timeout=_OPEN_TIMEOUT,
+    )
+
+
+_own: weakref.WeakKeyDictionary[Any, forks.OwnDescriptor] = weakref.WeakKeyDictionary()
+"""What keeps the sockets of open connections from forked children."""
+
+
+def _keep_from_children(ws: Any) -> Any:
+    socket = ws.transport.get_extra_info("socket")
+    if socket is not None:
+        with contextlib.suppress(OSError):  # It broke just now.
+            _own[ws] = forks.OwnDescriptor(socket.fileno())
+    return ws
 
 
 def sever(ws: Any) -> None:
@@ -70,6 +89,9 @@ def sever(ws: Any) -> None:
 def drop(ws: Any) -> None:
     """Leave nothing of a connection behind that nobody closed. On its loop."""
     if ws is not None and not ws.transport.is_closing():
+        # First for all who have the socket: a child that was forked while it was opened would
+        # keep the conversation open.
+        sever(ws)
         ws.transport.abort()
 
 

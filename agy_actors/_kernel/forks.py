@@ -23,9 +23,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import threading
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pykka
 
@@ -34,7 +35,15 @@ from agy_actors._kernel._errors import ForkedProcessError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Inherited", "OwnDescriptor", "check", "error", "give_up_in_children", "no_fork"]
+__all__ = [
+    "Inherited",
+    "OwnDescriptor",
+    "OwnPopen",
+    "check",
+    "error",
+    "give_up_in_children",
+    "no_fork",
+]
 
 generation = 0
 """How many forks lie between the first process of the program and this one."""
@@ -112,6 +121,27 @@ class OwnDescriptor:
         with contextlib.suppress(OSError):  # It was closed before the fork.
             if _identity(self._descriptor) == self._identity:
                 _replace(self._descriptor)
+
+
+class OwnPopen(subprocess.Popen[bytes]):
+    """A process whose pipes no forked child keeps open: it ends when its input does.
+
+    Everything else is `subprocess.Popen`'s. In a forked child it counts as ended, so that
+    nothing there signals it, waits for it, or warns that it still runs.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Within: else a thread could fork after the pipes are made and before they are known.
+        with no_fork():
+            super().__init__(*args, **kwargs)
+            pipes = (self.stdin, self.stdout, self.stderr)
+            self._own = [OwnDescriptor(pipe.fileno()) for pipe in pipes if pipe is not None]
+            give_up_in_children(self)
+
+    def give_up(self) -> None:
+        """Leave the process to the parent, in a forked child."""
+        if self.returncode is None:
+            self.returncode = 0
 
 
 def _identity(descriptor: int) -> tuple[int, int, int]:

@@ -10,8 +10,7 @@ What is guaranteed:
     is gone and waited for, and its pipes are closed. An error on the way in, Ctrl-C
     included, leaves nothing either.
 *   The child does not outlive this process, not even one ended by SIGKILL: it ends with
-    its standard input, whose other end is here alone. Assumption: nobody forks this
-    process without exec (what exec starts does not inherit the pipe).
+    its standard input, whose other end is here alone: forked children do not keep it.
 """
 
 from __future__ import annotations
@@ -30,6 +29,8 @@ from typing import IO, TYPE_CHECKING, Any
 from google.antigravity import LocalOpenAIAgentConfig
 from google.antigravity import types as sdk
 from google.antigravity.hooks import policy
+
+from agy_actors._kernel import forks
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -197,7 +198,7 @@ class LocalModel:
 
     def _start(self, weights: Path, log: IO[bytes]) -> str:
         """Start the child and wait for the address that it listens at."""
-        process = self._process = subprocess.Popen(  # noqa: S603 (our own file, no shell)
+        process = self._process = forks.OwnPopen(
             _command(weights, verbose=self._log is not None),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

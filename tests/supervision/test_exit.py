@@ -8,16 +8,17 @@ import subprocess
 import sys
 import textwrap
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import psutil
 import pytest
 
+import agy_actors
 from agy_actors.testing import call_tool, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from agy_actors.testing import ScriptedModel
 
@@ -46,7 +47,11 @@ class Program:
         script.write_text(PREAMBLE + textwrap.dedent(code))
         self._popen = subprocess.Popen(
             [sys.executable, "-W", "error", str(script), model.base_url],
-            env={"TMPDIR": str(self.temporary), "PATH": "/usr/bin:/bin"},
+            env={
+                "TMPDIR": str(self.temporary),
+                "PATH": "/usr/bin:/bin",
+                "PYTHONPATH": str(Path(agy_actors.__file__).parents[1]),  # The copy that is tested.
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
