@@ -17,6 +17,7 @@ import psutil
 import pytest
 from google.antigravity import Agent, LocalOpenAIAgentConfig
 
+from agy_actors._kernel import forks
 from agy_actors.cli import _local_model
 from agy_actors.cli._local_model import (
     CONTEXT,
@@ -267,12 +268,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     """Every process started from here on."""
     processes: list[subprocess.Popen[bytes]] = []
 
-    class Recorded(subprocess.Popen[bytes]):
+    class Recorded(forks.OwnPopen):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             processes.append(self)
 
-    monkeypatch.setattr(subprocess, "Popen", Recorded)
+    monkeypatch.setattr(forks, "OwnPopen", Recorded)
     return processes
 
 
