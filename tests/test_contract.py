@@ -30,6 +30,7 @@ from agy_actors._agent._prompts import (
 from agy_actors._harness import Harness, watch_steps
 from agy_actors._harness._tool_results import MAX_MEDIA, MAX_RESULT
 from agy_actors.testing import call_tool, say
+from agy_actors._harness._schemas import remember_models
 from tests.harnesses import PATIENCE
 
 if TYPE_CHECKING:
@@ -291,6 +292,10 @@ def test_the_harness_rewrites_text_as_the_guide_says(model: ScriptedModel, proto
 
     prompts = [request.prompt for request in model.requests]
     assert prompts == list(REWRITTEN.values())
+
+
+def test_a_configuration_turns_schemas_into_text_where_it_is_known_to() -> None:
+    assert remember_models()
 
 
 def test_nothing_of_it_is_of_an_unknown_shape(model: ScriptedModel) -> None:

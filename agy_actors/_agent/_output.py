@@ -1,7 +1,7 @@
 """Structured output: does an answer fit its schema, and what instance is it?
 
-The SDK keeps the JSON schema of a `response_schema` alone, whatever it was given. Where
-that was a pydantic model, the class is found again among those that there are.
+The SDK keeps only the JSON schema of a `response_schema`; `_harness` remembers the pydantic
+model that it was made of, where it was made of one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from jsonschema.validators import validator_for
 from pydantic import BaseModel, ValidationError
 
 from agy_actors._agent._diagnosis import shorten
+from agy_actors._harness import model_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from google.antigravity import AgentConfig
 
 __all__ = ["OutputSchema"]
@@ -40,14 +39,18 @@ class OutputSchema(NamedTuple):
         given: Any = config.response_schema
         if not given:
             return None
-        schema = json.loads(given) if isinstance(given, str) else given
+        model = model_of(given)
+        if isinstance(given, type) and model is not None:
+            schema: Any = model.model_json_schema()  # Put there by `model_copy`, unchecked.
+        else:
+            schema = json.loads(given) if isinstance(given, str) else given
         if not isinstance(schema, dict):
             raise ValueError("a JSON schema is an object")  # noqa: TRY004 # of what was given
         try:
             validator_for(schema).check_schema(schema)
         except jsonschema.SchemaError as error:
             raise ValueError(f"{error.json_path}: {shorten(error.message)}") from None
-        return cls(schema, _model_of(schema))
+        return cls(schema, model)
 
     def read(self, data: Any) -> BaseModel | None:
         """Return the instance of the model, if there is a model.
@@ -73,25 +76,3 @@ class OutputSchema(NamedTuple):
         except jsonschema.ValidationError as error:
             raise ValueError(f"{error.json_path}: {shorten(error.message)}") from None
         return None
-
-
-def _model_of(schema: dict[str, Any]) -> type[BaseModel] | None:
-    title = schema.get("title")
-    found = None
-    for model in _subclasses(BaseModel):
-        if title in (model.__name__, model.model_config.get("title")) and _is_of(schema, model):
-            found = model  # The last of several that are alike: a class that was defined again.
-    return found
-
-
-def _is_of(schema: dict[str, Any], model: type[BaseModel]) -> bool:
-    try:
-        return bool(model.model_json_schema() == schema)
-    except Exception:  # noqa: BLE001 (somebody's class that has none, or is not complete)
-        return False
-
-
-def _subclasses(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    for subclass in model.__subclasses__():
-        yield subclass
-        yield from _subclasses(subclass)

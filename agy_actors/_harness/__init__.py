@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from agy_actors._harness._copies import make_agent
+from agy_actors._harness._copies import copy_config, make_agent
 from agy_actors._harness._host import HarnessHost
 from agy_actors._harness._launch import Harness
+from agy_actors._harness._schemas import model_of, remember_models
 from agy_actors._harness._steps import watch_steps
 from agy_actors._harness._tools import call_tool
 
@@ -12,4 +13,14 @@ if TYPE_CHECKING:
     from agy_actors._harness._context import Variables as Variables
     from agy_actors._harness._quarters import OnLine as OnLine
 
-__all__ = ["Harness", "HarnessHost", "call_tool", "make_agent", "watch_steps"]
+__all__ = [
+    "Harness",
+    "HarnessHost",
+    "call_tool",
+    "copy_config",
+    "make_agent",
+    "model_of",
+    "watch_steps",
+]
+
+remember_models()

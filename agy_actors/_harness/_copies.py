@@ -7,6 +7,7 @@ all the same, and the lock cannot be.
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 from google.antigravity import Agent
@@ -16,9 +17,39 @@ if TYPE_CHECKING:
 
     from google.antigravity import AgentConfig
 
-__all__ = ["make_agent"]
+__all__ = ["copy_config", "make_agent"]
 
 _THE_USERS_OWN = ("tools", "hooks", "triggers", "policies")
+
+
+def copy_config(config: AgentConfig) -> AgentConfig:
+    """Return a copy that no later change of the configuration reaches.
+
+    The user's own tools, hooks, triggers and policies are the same objects in both, in lists
+    of their own. All else that can be changed is copied; what cannot be copied is shared.
+    """
+    return config.model_copy(
+        update={name: _copy(name, value) for name, value in config.__dict__.items()}
+    )
+
+
+def _copy(name: str, value: Any) -> Any:
+    if name in _THE_USERS_OWN:
+        return list(value) if isinstance(value, list) else value
+    if name == "subagents" and isinstance(value, list):
+        return [_copy_subagent(subagent) for subagent in value]
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 (somebody's own object, of a subclass of a configuration)
+        return value
+
+
+def _copy_subagent(subagent: Any) -> Any:
+    copied = {
+        name: list(value) if name == "tools" and value is not None else _copy(name, value)
+        for name, value in subagent.__dict__.items()
+    }
+    return subagent.model_copy(update=copied)
 
 
 def make_agent(config: AgentConfig) -> Agent:

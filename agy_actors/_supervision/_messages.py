@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from agy_actors._agent import AgentRef, RetryPolicy
 from agy_actors._events import Subscription
-from agy_actors._kernel import Message
+from agy_actors._kernel import Message, normalize
 from agy_actors._supervision._decisions import Backoff, Restart, Strategy
-from agy_actors._supervision._pool_messages import CreatePool
+from agy_actors._supervision._pool_messages import CreatePool, fix_creation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +61,9 @@ class CreateAgent(Message[AgentRef]):
     stop_timeout: float = 10.0
     """Seconds to end by itself, or to finish its turns where it is drained."""
 
+    def __post_init__(self) -> None:
+        fix_creation(self)
+
     new_conversation_each_turn: bool = False
     """Whether each turn has a conversation of its own. For members of pools."""
 
@@ -88,6 +91,9 @@ class CreateSupervisor(Message["SupervisorRef"]):
 
     restart: Restart = Restart.PERMANENT
 
+    def __post_init__(self) -> None:
+        fix_creation(self)
+
 
 Create = CreateAgent | CreateSupervisor | CreatePool
 
@@ -101,6 +107,10 @@ class ShutdownAgent(Message[None]):
 
     drain: bool = False
     """Let its turns end first, those that wait too, for its `stop_timeout`."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.agent, str):
+            object.__setattr__(self, "agent", normalize(self.agent))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

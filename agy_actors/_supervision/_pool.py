@@ -33,7 +33,16 @@ from agy_actors._agent import (
     TurnCrashes,
     WaitForIdle,
 )
-from agy_actors._kernel import DEFERRED, DeadlockError, Envelope, ReplyFuture, fail, resolve
+from agy_actors._kernel import (
+    DEFERRED,
+    DeadlockError,
+    Envelope,
+    ReplyFuture,
+    check_integer,
+    check_seconds,
+    fail,
+    resolve,
+)
 from agy_actors._supervision import _decisions as decisions
 from agy_actors._supervision import _messages as messages
 from agy_actors._supervision import _pool_messages as pool_messages
@@ -526,13 +535,11 @@ def check_pool(message: pool_messages.CreatePool) -> None:
         raise InvalidConfig(f"routing is one of agy_actors.Routing, got {message.routing!r}")
     for field in ("size", "capacity"):
         number = getattr(message, field)
-        if not isinstance(number, int) or number < 1:
-            raise InvalidConfig(f"{field} is a whole number from 1, got {number!r}")
+        check_integer(field, number, least=1, error=InvalidConfig)
     most = message.max_size
     if most is not None and not (isinstance(most, int) and most >= message.size):
         raise InvalidConfig(f"max_size is a whole number from size on, got {most!r}")
     if most is not None and message.routing is Routing.BROADCAST:
         raise InvalidConfig("a pool that broadcasts does not scale: all members have every turn")
     after = message.shrink_after
-    if not isinstance(after, int | float) or not after > 0:
-        raise InvalidConfig(f"shrink_after is a number of seconds above 0, got {after!r}")
+    check_seconds("shrink_after", after, error=InvalidConfig)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from google.antigravity import AgentConfig
+
 from agy_actors._agent import AgentRef, RetryPolicy
-from agy_actors._kernel import Lane, Message
+from agy_actors._harness import copy_config
+from agy_actors._kernel import Lane, Message, normalize
 from agy_actors._supervision._decisions import Restart
 from agy_actors._supervision._routing import Routing
 
 if TYPE_CHECKING:
-    from google.antigravity import AgentConfig
-
     from agy_actors._supervision._pool_ref import PoolRef  # noqa: F401 (in a base, below)
 
 
@@ -24,7 +25,20 @@ __all__ = [
     "NestedJob",
     "PoolStatistics",
     "Resize",
+    "fix_creation",
 ]
+
+
+def fix_creation(message: Any) -> None:
+    """Fix what is to be created: later changes of its configuration are not seen.
+
+    Its name is put into Unicode's normal form C, in which equal names are equal texts.
+    """
+    config = getattr(message, "config", None)
+    if isinstance(config, AgentConfig):
+        object.__setattr__(message, "config", copy_config(config))
+    if isinstance(message.name, str):
+        object.__setattr__(message, "name", normalize(message.name))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,6 +77,9 @@ class CreatePool(Message["PoolRef"]):
     """As an agent's."""
 
     restart: ClassVar[Restart] = Restart.PERMANENT
+
+    def __post_init__(self) -> None:
+        fix_creation(self)
 
 
 class Job(Message[Any]):

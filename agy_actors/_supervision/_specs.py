@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
+import unicodedata
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +15,13 @@ from google.antigravity import AgentConfig
 from google.antigravity.types import SessionContinuationMode
 
 from agy_actors._agent import AgentSpec, InvalidConfig, OutputSchema, RetryPolicy, off_the_loop
-from agy_actors._harness import make_agent
-from agy_actors._kernel import current_host
+from agy_actors._harness import copy_config, make_agent, model_of
+from agy_actors._kernel import check_integer, check_seconds, current_host, find_surrogate, shown
 from agy_actors._supervision._decisions import Backoff, Restart, Strategy
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from agy_actors._agent import PaceBoard
     from agy_actors._events import EventHub
     from agy_actors._kernel import AsyncioActorRef
@@ -25,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build_spec", "check_name", "check_supervisor"]
 
-_NAME = re.compile(r"[\w.@+ -]{1,100}")
+_LONGEST_NAME = 100  # Characters; arbitrary.
+_NAME = re.compile(r"[\w.@+ -]+")
 _NAMESPACE = uuid.UUID("6f1a5b0e-6f0c-5d5f-9d0b-3a2f5a1c7e11")
 """For conversation ids derived from names. Drawn once; it must never change."""
 
@@ -41,10 +46,16 @@ def check_name(name: object) -> None:
     Raises:
         InvalidConfig: says what a name is.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or not name.strip():
+    if not isinstance(name, str) or not _is_name(name):
         raise InvalidConfig(
             f"an agent's name is 1 to 100 letters, digits, spaces or any of . @ + _ -, got {name!r}"
         )
+
+
+def _is_name(name: str) -> bool:
+    # Marks, which many scripts write vowels with, are no letters to `re`.
+    letters = "".join(c for c in name if not unicodedata.category(c).startswith("M"))
+    return len(name) <= _LONGEST_NAME and bool(_NAME.fullmatch(letters) and letters.strip())
 
 
 def build_spec(
@@ -89,8 +100,7 @@ def build_spec(
         ("max_model_errors", message.max_model_errors),
         ("max_empty_steps", message.max_empty_steps),
     ):
-        if not isinstance(bound, int) or bound < 0:
-            raise InvalidConfig(f"{field} is a whole number from 0, got {bound!r}")
+        check_integer(field, bound, least=0, error=InvalidConfig)
     if message.idle_timeout is not None:
         _check_seconds("idle_timeout", message.idle_timeout)
         if getattr(config, "triggers", None):
@@ -102,7 +112,8 @@ def build_spec(
     _check_conversation(message, name)
     conversation_id = config.conversation_id or _conversation_id(path, durable=durable)
     directory = Path(config.save_dir) if config.save_dir else save_dir
-    prepared = config.model_copy(
+    schema = model_of(config.response_schema)
+    prepared = copy_config(config).model_copy(
         update={
             "conversation_id": conversation_id,
             # F10: known from the start, so that an agent can be resumed however early it dies.
@@ -110,6 +121,8 @@ def build_spec(
             "save_dir": str(directory),
             # Else it keeps transcripts in the user's home, for good.
             "app_data_dir": config.app_data_dir or str(directory.resolve() / _APP_DATA),
+            # The SDK wants text; `model_copy` may have put a model there.
+            **({} if schema is None else {"response_schema": _schema_text(name, schema)}),
             **off_the_loop(config),
         }
     )
@@ -163,9 +176,15 @@ def _pace_key(config: Any) -> str:
     return hashlib.sha256(shared.encode()).hexdigest()[:12]
 
 
+def _schema_text(name: str, model: type[BaseModel]) -> str:
+    try:
+        return json.dumps(model.model_json_schema())
+    except Exception as error:
+        raise InvalidConfig(f"the response_schema of agent {name!r} is none: {error}") from error
+
+
 def _check_seconds(name: str, seconds: object) -> None:
-    if not isinstance(seconds, int | float) or not seconds > 0:
-        raise InvalidConfig(f"{name} is a number of seconds above 0, got {seconds!r}")
+    check_seconds(name, seconds, error=InvalidConfig)
 
 
 def _conversation_id(name: str, *, durable: bool) -> str:
@@ -198,29 +217,34 @@ def check_supervisor(
     Raises:
         InvalidConfig: names what is wrong, and what to give instead.
     """
-    if name is not None and (not isinstance(name, str) or not name.strip()):
-        raise InvalidConfig(f"a supervisor's name is text, got {name!r}")
+    if name is not None and (
+        not isinstance(name, str) or not name.strip() or find_surrogate(name) is not None
+    ):
+        raise InvalidConfig(f"a supervisor's name is text, got {shown(name)}")
     if not isinstance(strategy, Strategy):
         raise InvalidConfig(f"strategy is one of agy_actors.Strategy, got {strategy!r}")
-    if not isinstance(max_restarts, int) or max_restarts < 0:
-        raise InvalidConfig(f"max_restarts is a whole number from 0, got {max_restarts!r}")
+    check_integer("max_restarts", max_restarts, least=0, error=InvalidConfig)
     _check_seconds("within", within)
     if backoff is not None and not isinstance(backoff, Backoff):
         raise InvalidConfig(f"backoff is an agy_actors.Backoff, got {backoff!r}")
     if hang_timeout is not None:
         _check_seconds("hang_timeout", hang_timeout)
-    if not isinstance(turn_spacing, int | float) or not turn_spacing >= 0:
-        raise InvalidConfig(f"turn_spacing is a number of seconds from 0, got {turn_spacing!r}")
+    check_seconds("turn_spacing", turn_spacing, error=InvalidConfig, zero=True, infinite=False)
     most = max_conversations_per_process
-    if not isinstance(most, int) or most < 1:
-        raise InvalidConfig(f"max_conversations_per_process is a whole number from 1, got {most!r}")
+    check_integer("max_conversations_per_process", most, least=1, error=InvalidConfig)
     return None if state_dir is None else _usable_directory(state_dir)
 
 
 def _usable_directory(state_dir: object) -> Path:
     if not isinstance(state_dir, str | os.PathLike):
         raise InvalidConfig(f"state_dir is the path of a folder, got {state_dir!r}")
-    directory = Path(state_dir).expanduser().resolve()
+    path = os.fspath(state_dir)
+    if not isinstance(path, str) or not path.strip() or find_surrogate(path) is not None:
+        raise InvalidConfig(f"state_dir is the path of a folder, got {shown(state_dir)}")
+    try:
+        directory = Path(path).expanduser().resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # A NUL, no such user, a circle of links.
+        raise InvalidConfig(f"state_dir {shown(path)} cannot be used: {error}") from error
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

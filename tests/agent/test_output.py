@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from typing import TYPE_CHECKING, Any
+import pickle
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pytest
 from pydantic import BaseModel, Field, field_validator
 
 from agy_actors import Chat, InvalidConfig, InvalidOutput
 from agy_actors._agent import OutputSchema
+from agy_actors._harness import model_of
 from agy_actors.testing import ScriptedModel, call_tool, say
 from tests.harnesses import PATIENCE
 
 if TYPE_CHECKING:
     from agy_actors import SupervisorRef
     from tests.agent.agents import Configure
+
+T = TypeVar("T")
 
 
 class City(BaseModel):
@@ -120,16 +125,65 @@ def test_data_that_do_not_fit_a_schema_are_refused_with_the_place(
         schema.read(data)
 
 
-def test_of_models_that_are_alike_the_last_is_meant(model: ScriptedModel) -> None:
-    def define() -> type[BaseModel]:
-        class Twin(BaseModel):
-            name: str
+def define_twin() -> type[BaseModel]:
+    class Twin(BaseModel):
+        name: str
 
-        return Twin
+    return Twin
 
-    _first, last = define(), define()
 
-    schema = OutputSchema.of(model.openai_config(response_schema=last))
+class Box(BaseModel, Generic[T]):
+    content: T
 
-    assert schema is not None
-    assert schema.model is last
+
+@pytest.mark.parametrize(
+    "given", [define_twin(), City, Box[int]], ids=["local", "module", "generic"]
+)
+def test_the_very_model_that_was_given_is_remembered_through_copies(
+    configure: Configure, given: type[BaseModel]
+) -> None:
+    define_twin()  # One that is alike, and was defined later.
+    config = configure(response_schema=given)
+    copies = [config, copy.copy(config), copy.deepcopy(config), config.model_copy(deep=True)]
+    copies += [config.lightweight(), configure().model_copy(update={"response_schema": given})]
+
+    for one in copies:
+        schema = OutputSchema.of(one)
+        assert schema is not None
+        assert schema.model is given
+        assert schema.schema == given.model_json_schema()
+
+
+@pytest.mark.parametrize(("given", "kept"), [(City, City), (define_twin(), None)])
+def test_a_schema_can_be_pickled_with_its_model_where_that_can(
+    model: ScriptedModel, given: Any, kept: Any
+) -> None:
+    schema = pickle.loads(pickle.dumps(model.openai_config(response_schema=given).response_schema))
+
+    assert schema == json.dumps(given.model_json_schema())
+    assert model_of(schema) is kept
+
+
+@pytest.mark.parametrize("schema", [SCHEMA, json.dumps(SCHEMA), {"type": "object"}])
+def test_a_schema_that_is_no_model_has_none_and_nothing_is_searched(
+    model: ScriptedModel, monkeypatch: pytest.MonkeyPatch, schema: Any
+) -> None:
+    config = model.openai_config(response_schema=schema)
+    built: list[object] = []
+    monkeypatch.setattr(BaseModel, "model_json_schema", classmethod(built.append))
+
+    output = OutputSchema.of(config)
+
+    assert output is not None
+    assert output.model is None
+    assert built == []
+
+
+def test_a_model_put_there_by_a_copy_is_the_schema_of_answers(
+    model: ScriptedModel, supervisor: SupervisorRef
+) -> None:
+    model.then(call_tool("finish", TOKYO))
+    config = model.openai_config().model_copy(update={"response_schema": City})
+    agent = supervisor.create_agent(config)
+
+    assert agent.ask("the largest city", timeout=PATIENCE).parsed == City.model_validate(TOKYO)
