@@ -28,9 +28,9 @@ from agy_actors._agent._prompts import (
     WRAPPING_BYTES,
 )
 from agy_actors._harness import Harness, watch_steps
+from agy_actors._harness._schemas import remember_models
 from agy_actors._harness._tool_results import MAX_MEDIA, MAX_RESULT
 from agy_actors.testing import call_tool, say
-from agy_actors._harness._schemas import remember_models
 from tests.harnesses import PATIENCE
 
 if TYPE_CHECKING:
