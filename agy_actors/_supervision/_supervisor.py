@@ -113,7 +113,9 @@ class Supervisor(ParentActor):
 
         Raises:
             InvalidConfig: an argument cannot be as given. Nothing was started.
+            AgentDeadError: the program's main thread has ended.
         """
+        _exit.check_not_ending()
         most = max_conversations_per_process
         if most is None:
             most = conversations_per_process()

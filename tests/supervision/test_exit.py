@@ -291,29 +291,6 @@ def test_a_supervisor_may_be_started_in_any_thread(run: Run, model: ScriptedMode
     assert program.leftovers() == []
 
 
-def test_threads_of_the_program_are_not_deprived_of_their_agents(
-    run: Run, model: ScriptedModel
-) -> None:
-    gate = threading.Event()
-    model.then(say("reply", gate=gate))
-    program = run("""
-        supervisor = Supervisor.start()
-        agent = create(supervisor)
-        ending = threading.main_thread()
-
-        def work():
-            ending.join()
-            print(agent.ask(Chat("hi")).text)
-
-        threading.Thread(target=work).start()
-    """)
-    model.wait_for_requests(1, timeout=PATIENCE)
-    gate.set()
-
-    assert program.end() == (0, "reply\n", "")
-    assert program.leftovers() == []
-
-
 def test_your_program_is_killed(run: Run, model: ScriptedModel) -> None:
     hold_up(model)
     program = run("""
