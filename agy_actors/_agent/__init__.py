@@ -6,6 +6,7 @@ from agy_actors._agent._as_tool import make_tool
 from agy_actors._agent._errors import (
     AgentDeadError,
     AgentStartError,
+    ConversationInUse,
     InvalidConfig,
     InvalidOutput,
     InvalidPrompt,
@@ -69,6 +70,7 @@ __all__ = [
     "ChatStream",
     "ClearHistory",
     "ConfirmationAsked",
+    "ConversationInUse",
     "Delete",
     "Disconnect",
     "GetCompactionIndices",

@@ -25,11 +25,12 @@ import pykka
 from agy_actors._agent import _messages as messages
 from agy_actors._agent._answers import Outcome, Reporter
 from agy_actors._agent._diagnosis import diagnose
-from agy_actors._agent._errors import ModelError, TurnInterrupted
+from agy_actors._agent._errors import ConversationInUse, ModelError, TurnInterrupted
 from agy_actors._agent._session import Session
 from agy_actors._agent._settings import STOP_GRACE, start_timeout
 from agy_actors._agent._suspicion import read_rumour
 from agy_actors._agent._turns import StreamChat, TurnCaller, TurnTakingActor
+from agy_actors._agent.ownership import ConversationLock
 from agy_actors._agent.sessions import Sessions
 from agy_actors._events import (
     AgentCrashed,
@@ -73,6 +74,7 @@ class AgentActor(TurnTakingActor):
         self._sessions = self._make_sessions()
         self._harness_pid: int | None = None
         """The process that was announced last."""
+        self._in_use: ConversationInUse | None = None  # Why the agent could not wake up.
         self._recalled = False
 
     # What the kernel asks.
@@ -156,6 +158,7 @@ class AgentActor(TurnTakingActor):
             has_turn=lambda: self._has_turn(session),
             on_death=lambda: self._from_thread(self._harness_died)(session),
             on_step=self._see_steps,
+            lock=ConversationLock(self.spec.save_dir, config.conversation_id or "", str(self)),
             variables=self._variables_of_turn,
         )
         return session
@@ -206,7 +209,8 @@ class AgentActor(TurnTakingActor):
             self._opening = self._loop.create_task(self._reopen(), context=self._context)
         await asyncio.wait([self._opening])
         if self._session is None:
-            raise TurnInterrupted(f"{self} did not wake up: {self.life.last_error}")
+            in_use, self._in_use = self._in_use, None
+            raise in_use or TurnInterrupted(f"{self} did not wake up: {self.life.last_error}")
 
     async def _reopen(self) -> None:
         if self._dozing is not None:
@@ -215,6 +219,9 @@ class AgentActor(TurnTakingActor):
             self._log.debug("Agent wakes up")
         try:
             await self._open_session()
+        except ConversationInUse as error:  # The turn gets it, and the agent sleeps on.
+            self._in_use = error
+            return
         except Exception as error:  # noqa: BLE001 (whatever the SDK raises: a failed start)
             self._crash(self._without_secrets(error))
             return
@@ -375,7 +382,7 @@ class AgentActor(TurnTakingActor):
             turn.cancel()
         await self._close()
         if delete:
-            await self._sessions.remove_files(self.spec.conversation_id)
+            await self._sessions.delete(self.spec.conversation_id)
         self._loop.call_soon(self._end)  # After the reply.
 
     HANDLERS: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AgentDeadError",
     "AgentStartError",
+    "ConversationInUse",
     "InvalidConfig",
     "InvalidOutput",
     "InvalidPrompt",
@@ -43,6 +44,41 @@ class AgentStartError(AgyActorsError):
     """Raised to whoever creates an agent that does not come up. Nothing of it is left."""
 
     retryable = True
+
+
+class ConversationInUse(AgentStartError):
+    """Raised when a conversation is to be opened that another agent or program has open.
+
+    Whoever creates an agent gets it, and so does the asker of a turn for which a sleeping
+    agent would have to wake. That agent stays asleep and tries again at its next turn.
+    """
+
+    conversation_id: str
+    """The conversation."""
+
+    pid: int | None
+    """The process that has it open, or `None` if that is unknown."""
+
+    host: str | None
+    """The name of the host on which that process runs, or `None` if that is unknown."""
+
+    since: float | None
+    """Since when it has been open, in seconds since the epoch, or `None` if that is unknown."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        conversation_id: str = "",
+        pid: int | None = None,
+        host: str | None = None,
+        since: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.conversation_id = conversation_id
+        self.pid = pid
+        self.host = host
+        self.since = since
 
 
 class AgentDeadError(AgyActorsError, pykka.ActorDeadError):

@@ -76,6 +76,8 @@ class Trial:
     not_before: float = -math.inf
     """When its next attempt may begin."""
     attempt: int = 0
+    refusals: int = 0
+    """How often it could not begin because somebody else had the conversation open."""
     crashes: TurnCrashes = dataclasses.field(kw_only=True)
     """How often it crashed an agent."""
     cancelled: bool = False
@@ -112,6 +114,10 @@ class Life:
         self._usage = UsageMetadata()
         self._usage_base = UsageMetadata()
         self._resumed = False
+        self._last_index = -1
+        """The highest index of the conversation's own steps that were seen."""
+        self._prompts_unseen = 0
+        """The prompts that were sent and have not come back as steps."""
 
     @property
     def usage(self) -> UsageMetadata:
@@ -121,14 +127,22 @@ class Life:
     def resume(self, history: Sequence[Step], usage: UsageMetadata) -> None:
         """Note what a fresh incarnation's conversation brought along.
 
+        Steps that are new are added. Those that were cleared do not come back.
+
         The harness restores the usage of completed turns, and nothing of a turn that was
         cut off; whichever it restores, what was counted here stays counted (F11).
         """
         if not self._resumed:
             self._resumed = True
-            self.steps = list(history)[-_MAX_STEPS:]
-            self.turns = sum(step.source == StepSource.USER for step in history)
             self._usage = usage.model_copy()
+        # While this agent slept or was restarted, another may have had the conversation.
+        unknown = (i for i, step in enumerate(history) if _own_index(step) > self._last_index)
+        new = history[next(unknown, len(history)) :]
+        self._append(new)
+        prompts = sum(step.source == StepSource.USER for step in new)
+        self.turns += max(0, prompts - self._prompts_unseen)
+        self._prompts_unseen = 0
+        self._last_index = max(map(_own_index, history), default=-1)
         missing = (self._usage.total_token_count or 0) - (usage.total_token_count or 0)
         self._usage_base = self._usage - usage if missing > 0 else UsageMetadata()
 
@@ -145,19 +159,29 @@ class Life:
         """Tell whether a turn was taken up before, by an incarnation that crashed."""
         return self.trial is not None and self.trial.envelope is envelope
 
+    def note_prompt(self) -> None:
+        """Note that a prompt goes to the harness."""
+        self._prompts_unseen += 1
+
     def record(self, step: Step) -> None:
         """Note a step in the history, in place of what it was before.
 
         A step that grows comes again and again, each time with all of its text so far.
         """
+        if step.source == StepSource.USER:
+            self._prompts_unseen = 0
         steps = self.steps
         for index in range(len(steps) - 1, max(len(steps) - 1 - _NEAR, -1), -1):
             if _is_outgrown(steps[index], step):
                 steps[index] = step
                 return
-        steps.append(step)
-        if len(steps) > _MAX_STEPS:
-            del steps[: len(steps) - _MAX_STEPS]
+        self._append([step])
+
+    def _append(self, new: Sequence[Step]) -> None:
+        self.steps.extend(new)
+        if len(self.steps) > _MAX_STEPS:
+            del self.steps[: len(self.steps) - _MAX_STEPS]
+        self._last_index = max(self._last_index, *map(_own_index, new), -1)
 
     def count_usage(self, conversation: UsageMetadata) -> None:
         """Note the conversation's usage as its incarnation reports it now."""
@@ -173,6 +197,11 @@ class Life:
             if step.is_complete_response and not step.parent_trajectory_id:
                 return step.content
         return None
+
+
+def _own_index(step: Step) -> int:
+    """Return a step's index in its conversation, or -1 for a step of a subagent."""
+    return -1 if step.parent_trajectory_id else step.step_index
 
 
 def _is_outgrown(old: Step, new: Step) -> bool:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import tenacity
 from tenacity import RetryCallState
 
-from agy_actors._agent._errors import InvalidConfig, QuotaExceeded, TurnCancelled, TurnInterrupted
+from agy_actors._agent._errors import (
+    InvalidConfig,
+    QuotaExceeded,
+    TurnCancelled,
+    TurnError,
+    TurnInterrupted,
+)
 from agy_actors._kernel import check_flag, check_integer, shown
 
 if TYPE_CHECKING:
@@ -17,7 +23,7 @@ if TYPE_CHECKING:
     from tenacity.stop import StopBaseT
     from tenacity.wait import WaitBaseT
 
-    from agy_actors._agent._errors import TurnError
+    from agy_actors._agent._errors import ConversationInUse
 
 __all__ = ["RetryPolicy"]
 
@@ -65,7 +71,9 @@ class RetryPolicy:
                     f"retry.{name} is a policy of tenacity, got {shown(getattr(self, name))}"
                 )
 
-    def delay(self, error: TurnError, attempt: int, elapsed: float = 0.0) -> float | None:
+    def delay(
+        self, error: TurnError | ConversationInUse, attempt: int, elapsed: float = 0.0
+    ) -> float | None:
         """Return the seconds to wait before the next attempt, or `None` to try no more.
 
         Args:
@@ -75,7 +83,7 @@ class RetryPolicy:
         """
         if attempt >= self.attempts or isinstance(error, TurnCancelled):
             return None
-        if error.tool_calls and not self.after_tool_calls:
+        if isinstance(error, TurnError) and error.tool_calls and not self.after_tool_calls:
             return None
         state = RetryCallState(tenacity.Retrying(), None, (), {})
         state.attempt_number = attempt

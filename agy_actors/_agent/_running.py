@@ -160,6 +160,7 @@ class TurnRunningActor(AnsweringActor):
                 raise SessionBroken("a turn that a trigger began broke it") from None
             if step is not None:
                 self.life.record(step)
+        self.life.note_prompt()
         await session.send(prompt)
 
     async def _read_steps(

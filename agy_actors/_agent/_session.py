@@ -15,6 +15,7 @@ import tenacity
 from google.antigravity.types import AntigravityCancelledError, StepSource, StopReason
 from loguru import logger
 
+from agy_actors._agent.ownership import Holder
 from agy_actors._harness import Harness, make_agent, watch_steps
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from google.antigravity import Agent, AgentConfig
     from google.antigravity.types import SandboxStatus, Step, UsageMetadata
 
+    from agy_actors._agent.ownership import ConversationLock
     from agy_actors._harness import OnLine, Variables
     from agy_actors._kernel import AsyncioActorRef
 
@@ -32,9 +34,10 @@ __all__ = ["ConversationHeld", "PromptDenied", "Session", "SessionBroken"]
 _LAST_WORDS = 1.0
 """Seconds for the SDK to close what belongs to a killed process. It takes milliseconds."""
 
-_HELD = 5.0
+_HELD = 10.0
 """Seconds for the harness to let go of a conversation that was broken off. It takes
-milliseconds, and tenths on a machine that is busy; arbitrary."""
+milliseconds, and tenths on a machine that is busy; where another program reads the database, it
+waits for that for 5 seconds (measured)."""
 
 _APPENDIX = "\nHarness stderr:"
 """What the SDK begins the harness's last lines with in its errors. They are of all its
@@ -47,6 +50,10 @@ class SessionBroken(Exception):
 
 class ConversationHeld(RuntimeError):
     """The harness has the conversation open for somebody else."""
+
+    def __init__(self, message: str, pid: int | None) -> None:
+        super().__init__(message)
+        self.pid = pid
 
 
 class PromptDenied(Exception):
@@ -67,6 +74,7 @@ class Session:
         has_turn: returns whether the harness may speak of this conversation, on any thread.
         on_death: called when the harness is gone, on any thread.
         on_step: called when a step has come, on the session's loop.
+        lock: is held while the session is open. `None` if the conversation needs no owner.
         variables: returns the context variables, with their values, for tools and hooks.
     """
 
@@ -82,9 +90,11 @@ class Session:
         has_turn: Callable[[], bool],
         on_death: Callable[[], None],
         on_step: Callable[[], None],
+        lock: ConversationLock | None = None,
         variables: Callable[[], Variables] = tuple,
     ) -> None:
         self._config = config
+        self._lock = lock
         self._start_timeout = start_timeout
         self._stop_grace = stop_grace
         self._start_limit: asyncio.Timeout | None = None
@@ -157,9 +167,12 @@ class Session:
         """Open the agent.
 
         Raises:
+            ConversationInUse: somebody else has the conversation open.
             TimeoutError: it did not come up in time.
             Exception: whatever the SDK raises. Nothing is left running in either case.
         """
+        if self._lock is not None:
+            self._lock.take()
         until_let_go = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(ConversationHeld),
             wait=tenacity.wait_exponential(multiplier=0.01, max=0.5),
@@ -168,9 +181,14 @@ class Session:
         )
         try:
             async with asyncio.timeout(self._start_timeout) as self._start_limit:
+                if self._lock is not None:
+                    await self._lock.wait_for_harness(_HELD)
                 await until_let_go(self._open)
-        except BaseException:
+        except BaseException as error:
             self._harness.dispose()
+            self._release_lock()
+            if isinstance(error, ConversationHeld) and self._lock is not None:
+                raise self._lock.in_use(Holder.here(error.pid)) from error
             raise
         self._opened = True
         self._harness.settle()
@@ -188,10 +206,11 @@ class Session:
             if not await self._harness.is_held():
                 raise
             # Left behind a moment ago, as a rule: the harness finds out by and by.
+            pid = self._harness.pid
             self._harness.dispose()
             self._agent = self._make_agent()
             raise ConversationHeld(
-                f"the conversation {self._config.conversation_id} is open in another agent"
+                f"the conversation {self._config.conversation_id} is open in another agent", pid
             ) from error
 
     async def send(self, prompt: Any) -> None:
@@ -301,6 +320,12 @@ class Session:
     def reap(self) -> None:
         """End the harness at once, and wait for that. For a session whose loop hangs."""
         self._harness.reap()
+        if self._lock is not None:
+            self._lock.renounce()
+
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     async def close(self, *, at_once: bool = False) -> None:
         """Close the agent, and leave nothing of its process behind. Never raises.
@@ -324,8 +349,11 @@ class Session:
                 # Not its words: they quote what the harness said, keys included.
                 logger.debug("The SDK raised {} while an agent was closed", type(error).__name__)
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                self._harness.dispose()
+            try:
+                with contextlib.suppress(ProcessLookupError):
+                    self._harness.dispose()
+            finally:
+                self._release_lock()
 
 
 def _reason(error: BaseException) -> str:

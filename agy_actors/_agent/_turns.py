@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pykka
 
 from agy_actors._agent import _messages as messages
-from agy_actors._agent._errors import ModelError, TurnError, TurnInterrupted
+from agy_actors._agent._errors import (
+    ConversationInUse,
+    ModelError,
+    TurnError,
+    TurnInterrupted,
+)
 from agy_actors._agent._running import TurnRunningActor
 from agy_actors._agent._session import SessionBroken
 from agy_actors._agent._settings import CANCEL_GRACE, chat_timeout, stall_timeout
@@ -158,6 +163,8 @@ class TurnTakingActor(TurnRunningActor):
             if trial is None or trial.answered:
                 return False
             trial.cancelled = True
+            if self._waiting is not None:
+                self._waiting.cancel()
             return True
         if self.turn_envelope is None:
             return False
@@ -197,7 +204,7 @@ class TurnTakingActor(TurnRunningActor):
                 try:
                     await self._wait_to_try(trial, turn)
                     return await self._try(turn, trial, prompt, stall or stall_timeout(), tape)
-                except TurnError as error:
+                except (TurnError, ConversationInUse) as error:
                     self._note_break(error)
                     delay = self._delay_or_raise(error, turn, trial, tape)
                     self._note_retry(trial, error, delay)
@@ -228,11 +235,17 @@ class TurnTakingActor(TurnRunningActor):
         """Wait until the turn may be given to the model."""
         if trial.cancelled:
             raise self._cancelled_error(turn)
-        if self._session is None:
-            await self._be_woken()
         wait = trial.not_before - self._host.monotonic()
         if wait > 0:
             await self._interruptibly(asyncio.sleep(wait), trial, turn)
+        if self._session is None:
+            try:
+                await self._be_woken()
+            except ConversationInUse:
+                trial.refusals += 1
+                if trial.cancelled:
+                    raise self._cancelled_error(turn) from None
+                raise
         spec = self.spec
         asked = not isinstance(trial.envelope.message, FollowTurn)
         if asked and spec.pace.restricts(spec.pace_key):
@@ -268,12 +281,13 @@ class TurnTakingActor(TurnRunningActor):
         return await self._run_turn(turn, trial, prompt, stall, tape)
 
     def _delay_or_raise(
-        self, error: TurnError, turn: Turn, trial: Trial, tape: Tape | None
+        self, error: TurnError | ConversationInUse, turn: Turn, trial: Trial, tape: Tape | None
     ) -> float:
         """Return the seconds after which the turn is to be tried again.
 
         Raises:
             TurnError: it is not: this is what it ends with.
+            ConversationInUse: likewise.
         """
         last = trial.crashes.final_error(error, str(self))
         if last is not error:
@@ -284,7 +298,7 @@ class TurnTakingActor(TurnRunningActor):
         return delay
 
     def _delay_of_retry(
-        self, error: TurnError, turn: Turn, trial: Trial, tape: Tape | None
+        self, error: TurnError | ConversationInUse, turn: Turn, trial: Trial, tape: Tape | None
     ) -> float | None:
         """Return the seconds after which the turn is to be tried again, if it is."""
         if trial.cancelled or trial.answered:
@@ -293,7 +307,9 @@ class TurnTakingActor(TurnRunningActor):
             return None
         now = self._host.monotonic()
         try:
-            delay = self.spec.retry.delay(error, trial.attempt, now - trial.started)
+            delay = self.spec.retry.delay(
+                error, trial.attempt + trial.refusals, now - trial.started
+            )
         except Exception as mistake:  # noqa: BLE001 (its policies are the user's own functions)
             self._log.error("The retry policy raised {}", type(mistake).__name__)
             return None
@@ -324,7 +340,7 @@ class TurnTakingActor(TurnRunningActor):
             else:
                 trial.not_before = self._host.monotonic() + delay
 
-    def _note_retry(self, trial: Trial, error: TurnError, delay: float) -> None:
+    def _note_retry(self, trial: Trial, error: Exception, delay: float) -> None:
         trial.not_before = self._host.monotonic() + delay
         kind = type(error).__name__
         self._log.bind(turn=self.life.turns).debug("Turn ended: {}, to be retried", kind)

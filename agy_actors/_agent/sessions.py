@@ -13,8 +13,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from agy_actors._agent._errors import AgentStartError
 from agy_actors._agent.conversation_files import remove_conversation
 from agy_actors._agent.next_conversation import NextConversation
+from agy_actors._agent.ownership import ConversationLock
 
 if TYPE_CHECKING:
     import contextvars
@@ -54,6 +56,7 @@ class Sessions:
         self._new_id = new_id
         self._open: dict[Session, None] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._reaped = False
         self._next: NextConversation | None = None
         if spec.new_conversation_each_turn:
             self._next = NextConversation(self._start, self.close, context)
@@ -88,7 +91,7 @@ class Sessions:
         await session.close(at_once=at_once)
         self._open.pop(session, None)
         if self._next is not None:  # Nobody can come back to its conversation.
-            await self.remove_files(session.conversation_id)
+            await self._remove_files(session.conversation_id)
 
     async def close_others(self) -> None:
         """Close all but the present session."""
@@ -97,11 +100,22 @@ class Sessions:
         if self._closing:
             await asyncio.wait(list(self._closing))
 
-    async def remove_files(self, conversation_id: str) -> None:
-        """Remove a conversation that is not open.
+    async def delete(self, conversation_id: str) -> None:
+        """Remove a conversation that the agent has closed.
 
-        The harness writes the transcript of a turn a little after the turn has ended.
+        Raises:
+            ConversationInUse: another agent has opened it meanwhile. Nothing was removed.
+            OSError: a file cannot be removed.
         """
+        lock = ConversationLock(self._spec.save_dir, conversation_id, f"agent {self._spec.name!r}")
+        lock.take("delete")  # Else somebody could open it while it is removed.
+        try:
+            await self._remove_files(conversation_id)
+        finally:
+            lock.release()
+
+    async def _remove_files(self, conversation_id: str) -> None:
+        # The harness writes the transcript of a turn a little after the turn has ended.
         spec = self._spec
         folders = spec.save_dir, spec.config.app_data_dir
         found = await asyncio.to_thread(remove_conversation, conversation_id, *folders)
@@ -115,11 +129,17 @@ class Sessions:
             session.kill()
 
     def reap(self) -> None:
-        """End them and wait for that, for a loop that hangs. Callable from any thread."""
+        """End them for good and wait for that, for a loop that hangs. Callable from any thread.
+
+        The loop may turn again at any time: no session is opened after this.
+        """
+        self._reaped = True
         for session in list(self._open):
             session.reap()
 
     async def _start(self) -> Session:
+        if self._reaped:
+            raise AgentStartError(f"agent {self._spec.name!r} was abandoned")
         config = self._spec.config
         if self._next is not None:
             config = config.model_copy(update={"conversation_id": self._new_id()})

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from agy_actors._agent._errors import ModelError, TurnCancelled, TurnError, TurnInterrupted
+from agy_actors._agent._errors import (
+    ConversationInUse,
+    ModelError,
+    TurnCancelled,
+    TurnError,
+    TurnInterrupted,
+)
 
 __all__ = ["MOST_CRASHES", "TurnCrashes"]
 
@@ -22,7 +28,9 @@ class TurnCrashes:
 
     count: int = 0
 
-    def final_error(self, error: TurnError, who: str) -> TurnError:
+    def final_error(
+        self, error: TurnError | ConversationInUse, who: str
+    ) -> TurnError | ConversationInUse:
         """Return what a turn ends with, if it is not tried again: as a rule, the error itself.
 
         A turn that crashed its agent `MOST_CRASHES` times ends here, whatever the retry policy
@@ -32,7 +40,9 @@ class TurnCrashes:
             error: what the turn failed with last.
             who: the agent, as it is to be named.
         """
-        if self.count < MOST_CRASHES or isinstance(error, TurnCancelled | ModelError):
+        if self.count < MOST_CRASHES or isinstance(
+            error, TurnCancelled | ModelError | ConversationInUse
+        ):
             return error
         return TurnInterrupted(
             f"a turn of {who} crashed its agent {self.count} times and is not tried again;"

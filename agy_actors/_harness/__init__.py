@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from agy_actors._harness._copies import copy_config, make_agent
+from agy_actors._harness._database import harness_with
 from agy_actors._harness._host import HarnessHost
 from agy_actors._harness._launch import Harness
 from agy_actors._harness._schemas import model_of, remember_models
@@ -18,6 +19,7 @@ __all__ = [
     "HarnessHost",
     "call_tool",
     "copy_config",
+    "harness_with",
     "make_agent",
     "model_of",
     "watch_steps",

@@ -24,9 +24,9 @@ except ImportError:  # Windows has no such limit.
 
 __all__ = ["OpenFiles", "hint"]
 
-_EACH = 8
-"""Descriptors of an agent: its loop has three, its connection one, a process of its own three
-pipes; one to spare."""
+_EACH = 9
+"""Descriptors of an agent: its loop has three, its connection one, its conversation's lock file
+one, a process of its own three pipes; one to spare."""
 
 _PLENTY = 256
 """So many are left to the program before the limit is raised; arbitrary. What it has open is

@@ -25,7 +25,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import pykka
 from loguru import logger
 
-from agy_actors._agent import AgentActor, AgentDeadError, AgentStartError, Outcome, PaceBoard
+from agy_actors._agent import (
+    AgentActor,
+    AgentDeadError,
+    AgentStartError,
+    ConversationInUse,
+    Outcome,
+    PaceBoard,
+)
 from agy_actors._events import (
     AgentGivenUp,
     AgentHung,
@@ -97,6 +104,15 @@ class Place(NamedTuple):
     pace: PaceBoard
     host: AsyncioActorRef | None
     """Who has processes to share; `None` if each agent has its own."""
+
+
+def _start_error(child: Child, error: Exception) -> AgentStartError:
+    """Return what the creator of a child that did not start gets."""
+    if isinstance(error, ConversationInUse):
+        return error
+    failed = AgentStartError(f"{child.ref} did not start: {child.reason()}{hint(error)}")
+    failed.__cause__ = error
+    return failed
 
 
 class ParentActor(AsyncioActor):
@@ -256,8 +272,7 @@ class ParentActor(AsyncioActor):
         member = self._family.find(name)
         recalled = member is not None and member.phase is decisions.Phase.RECALLED
         if not child.up.done() and error is not None and not child.ending and not recalled:
-            failed = AgentStartError(f"{child.ref} did not start: {child.reason()}{hint(error)}")
-            failed.__cause__ = error
+            failed = _start_error(child, error)
             self._feed(decisions.Left(name))
             self._forget(child, failed)
         elif (

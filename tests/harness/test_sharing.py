@@ -17,10 +17,10 @@ from google.antigravity import types as sdk
 from loguru import logger
 
 from agy_actors import (
-    AgentStartError,
     Backoff,
     Chat,
     ChatStream,
+    ConversationInUse,
     CreateAgent,
     Delete,
     Disconnect,
@@ -34,8 +34,9 @@ from agy_actors import (
     TurnError,
     TurnStalled,
 )
-from agy_actors._agent import _session
+from agy_actors._agent import _session, ownership
 from agy_actors._agent._session import Session
+from agy_actors._agent.ownership import ConversationLock
 from agy_actors._harness import _connect, _host, _launch
 from agy_actors._harness._quarters import SharedQuarters
 from agy_actors._harness._shared import SharedProcess
@@ -489,6 +490,12 @@ def test_who_comes_to_a_process_that_hangs_gets_another(
     until(lambda: has_ended(process))
 
 
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave it to the harness alone to refuse a conversation."""
+    monkeypatch.setattr(ConversationLock, "take", lambda *_: None)
+    monkeypatch.setattr(ownership, "harness_with", lambda _: None)
+
+
 def test_a_conversation_that_the_harness_still_holds_is_waited_for(
     shared: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -501,6 +508,7 @@ def test_a_conversation_that_the_harness_still_holds_is_waited_for(
             refused.set()
 
     monkeypatch.setattr(SharedQuarters, "hear", spy)
+    without_locks(monkeypatch)
     config = model.openai_config(conversation_id=CONVERSATION)
     first = shared.create_agent(config)
     first.ask(Chat("before"), timeout=PATIENCE)
@@ -517,12 +525,14 @@ def test_a_conversation_that_another_agent_holds_is_refused(
     shared: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_session, "_HELD", 0.2)
+    without_locks(monkeypatch)
     config = model.openai_config(conversation_id=CONVERSATION)
     first = shared.create_agent(config)
 
-    with pytest.raises(AgentStartError, match=f"{CONVERSATION} is open in another agent"):
+    with pytest.raises(ConversationInUse, match=CONVERSATION) as caught:
         shared.create_agent(config)
 
+    assert caught.value.pid == pid_of(first)
     assert first.ask(Chat("hi"), timeout=PATIENCE).text == "echo: hi"
 
 
