@@ -29,9 +29,10 @@ from agy_actors._agent._errors import ConversationInUse, ModelError, TurnInterru
 from agy_actors._agent._session import Session
 from agy_actors._agent._settings import STOP_GRACE, start_timeout
 from agy_actors._agent._suspicion import read_rumour
-from agy_actors._agent._turns import StreamChat, TurnCaller, TurnTakingActor
+from agy_actors._agent._turns import StreamChat, TurnTakingActor
 from agy_actors._agent.ownership import ConversationLock
 from agy_actors._agent.sessions import Sessions
+from agy_actors._agent.turn_caller import TurnCaller
 from agy_actors._events import (
     AgentCrashed,
     AgentFellAsleep,

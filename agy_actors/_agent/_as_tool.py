@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agy_actors._agent._errors import InvalidConfig
 from agy_actors._agent._messages import Chat
-from agy_actors._agent._turns import running_turn
+from agy_actors._agent.turn_caller import running_turn
 from agy_actors._kernel import DeadlockError
 
 if TYPE_CHECKING:

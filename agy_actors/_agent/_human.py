@@ -26,7 +26,7 @@ from google.antigravity.types import (
 from loguru import logger
 
 from agy_actors._agent._errors import InvalidConfig
-from agy_actors._agent._turns import TurnTakingActor, running_turn
+from agy_actors._agent.turn_caller import running_turn
 from agy_actors._events import AgentEvent
 from agy_actors._kernel import ReplyFuture, check_flag, check_optional_seconds, shown
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from google.antigravity import AgentConfig
     from google.antigravity.hooks.hooks import HookContext
     from google.antigravity.types import AskQuestionInteractionSpec
+
+    from agy_actors._agent._turns import TurnTakingActor
 
     Answer = str | Sequence[str] | QuestionResponse | None
 

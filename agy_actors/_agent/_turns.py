@@ -34,7 +34,6 @@ from agy_actors._events import TurnEnded, TurnRetried, TurnStarted
 from agy_actors._kernel import (
     AgyActorsError,
     Envelope,
-    Frame,
     MailboxFull,
     current_caller,
     fail,
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
     from agy_actors._agent._stream import Tape
     from agy_actors._events import AgentEvent
 
-__all__ = ["FollowTurn", "StreamChat", "TurnCaller", "TurnTakingActor", "running_turn"]
+__all__ = ["FollowTurn", "StreamChat", "TurnTakingActor"]
 
 
 class TurnTakingActor(TurnRunningActor):
@@ -390,25 +389,3 @@ class TurnTakingActor(TurnRunningActor):
         messages.Cancel: _cancel,
     }
     """What answers each type of message."""
-
-
-class TurnCaller:
-    """Names the running turn as the caller of what tools and hooks ask."""
-
-    def __init__(self, actor: TurnTakingActor, thread_id: int) -> None:
-        self.actor = actor
-        self.thread_id = thread_id
-
-    def frames(self) -> tuple[Frame, ...]:
-        actor = self.actor
-        turn = actor.turn_envelope
-        frame = Frame(
-            actor.actor_urn, actor.spec.name, in_turn=turn is not None, loop_blocked=False
-        )
-        return (frame,) if turn is None else (*turn.frames, frame)
-
-
-def running_turn() -> TurnTakingActor | None:
-    """Return the agent inside whose turn this code runs, if it is a tool's or a hook's."""
-    caller = current_caller.get()
-    return caller.actor if isinstance(caller, TurnCaller) else None
