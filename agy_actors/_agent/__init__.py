@@ -54,6 +54,12 @@ from agy_actors._agent._ref import AgentRef, as_message
 from agy_actors._agent._replies import AgentStatistics, ChatReply, ToolInfo
 from agy_actors._agent._retry import RetryPolicy
 from agy_actors._agent._stream import ChatStream
+from agy_actors._agent.private_folders import (
+    make_private_folder,
+    make_private_temporary_folder,
+    warn_of_readers,
+    warn_once_of_readers,
+)
 from agy_actors._agent.turn_crashes import TurnCrashes
 
 __all__ = [
@@ -112,8 +118,12 @@ __all__ = [
     "WaitForWakeup",
     "as_message",
     "confirmations",
+    "make_private_folder",
+    "make_private_temporary_folder",
     "make_tool",
     "off_the_loop",
     "questions",
     "unknown_message",
+    "warn_of_readers",
+    "warn_once_of_readers",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tenacity
@@ -16,6 +17,7 @@ from google.antigravity.types import AntigravityCancelledError, StepSource, Stop
 from loguru import logger
 
 from agy_actors._agent.ownership import Holder
+from agy_actors._agent.private_folders import make_private_folder
 from agy_actors._harness import Harness, make_agent, watch_steps
 
 if TYPE_CHECKING:
@@ -169,8 +171,13 @@ class Session:
         Raises:
             ConversationInUse: somebody else has the conversation open.
             TimeoutError: it did not come up in time.
+            OSError: a folder cannot be created.
             Exception: whatever the SDK raises. Nothing is left running in either case.
         """
+        # Before the harness does it: what it creates can be read by everybody.
+        for folder in (self._config.save_dir, self._config.app_data_dir):
+            if folder is not None:
+                make_private_folder(Path(folder))
         if self._lock is not None:
             self._lock.take()
         until_let_go = tenacity.AsyncRetrying(

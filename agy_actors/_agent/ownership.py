@@ -48,6 +48,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agy_actors._agent._errors import AgentStartError, ConversationInUse
+from agy_actors._agent.private_folders import make_private_folder
 from agy_actors._harness import harness_with
 from agy_actors._kernel import current_host
 
@@ -165,7 +166,7 @@ class ConversationLock:
                 raise self.in_use(other.holder, purpose)
             holder = Holder.here(os.getpid(), current_host().time())
             if fcntl is not None:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private_folder(folder)
                 self._descriptor = self._lock_file(path, fcntl, purpose)
                 # What is written only informs others. A full disk must not keep an owner out.
                 with contextlib.suppress(OSError):

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 from google.antigravity import AgentConfig
 from google.antigravity.types import SessionContinuationMode
 
-from agy_actors._agent import AgentSpec, InvalidConfig, OutputSchema, RetryPolicy, off_the_loop
+from agy_actors._agent import (
+    AgentSpec,
+    InvalidConfig,
+    OutputSchema,
+    RetryPolicy,
+    make_private_folder,
+    off_the_loop,
+    warn_of_readers,
+    warn_once_of_readers,
+)
 from agy_actors._harness import copy_config, make_agent, model_of
 from agy_actors._kernel import check_integer, check_seconds, current_host, find_surrogate, shown
 from agy_actors._supervision._decisions import Backoff, Restart, Strategy
@@ -136,6 +145,8 @@ def build_spec(
         raise InvalidConfig(
             f"the SDK cannot use the configuration of agent {name!r}: {error}"
         ) from error
+    for folder in _own_folders(config, save_dir):
+        warn_once_of_readers(folder)
     return AgentSpec(
         name=name,
         supervisor=supervisor,
@@ -155,6 +166,18 @@ def build_spec(
         secrets=tuple(_secrets(config)),
         output=output,
     )
+
+
+def _own_folders(config: AgentConfig, save_dir: Path) -> list[Path]:
+    """Return the folders that a configuration names, except those that another one protects."""
+    protected = save_dir.resolve()  # The supervisor has warned of this one.
+    own: list[Path] = []
+    for named in (config.save_dir, config.app_data_dir):
+        if named:
+            folder = Path(named).resolve()
+            if not any(folder.is_relative_to(other) for other in (protected, *own)):
+                own.append(folder)
+    return own
 
 
 def _check_conversation(message: CreateAgent, name: str) -> None:
@@ -246,9 +269,10 @@ def _usable_directory(state_dir: object) -> Path:
     except (OSError, ValueError, RuntimeError) as error:  # A NUL, no such user, a circle of links.
         raise InvalidConfig(f"state_dir {shown(path)} cannot be used: {error}") from error
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private_folder(directory)
     except OSError as error:
         raise InvalidConfig(f"state_dir {directory} cannot be used: {error.strerror}") from error
     if not os.access(directory, os.W_OK | os.X_OK):
         raise InvalidConfig(f"state_dir {directory} cannot be used: it cannot be written to")
+    warn_of_readers(directory)
     return directory

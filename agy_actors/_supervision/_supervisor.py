@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 from collections.abc import Coroutine
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import pykka
@@ -26,6 +24,7 @@ from agy_actors._agent import (
     InvalidConfig,
     PaceBoard,
     PaceKeeper,
+    make_private_temporary_folder,
     unknown_message,
 )
 from agy_actors._agent._settings import STOP_GRACE, conversations_per_process, start_timeout
@@ -53,6 +52,7 @@ from agy_actors._supervision._specs import build_spec, check_name, check_supervi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from agy_actors._agent import AgentSpec
 
@@ -105,8 +105,9 @@ class Supervisor(ParentActor):
                 tool that blocks it, say, before the agent is replaced; `None` for ever.
             turn_spacing: the least seconds between turn starts of agents of one API key.
             state_dir: where conversations are kept. The same name there resumes the same
-                conversation in the next run. `None` keeps them in a temporary folder
-                that is removed when the supervisor ends.
+                conversation in the next run. It is created with mode 0700 if it does not
+                exist; if others can read an existing one, a WARNING says so. `None` keeps
+                conversations in a temporary folder that is removed when the supervisor ends.
             max_conversations_per_process: how many agents share a `localharness` process
                 at most; `None` is `AGY_ACTORS_CONVERSATIONS_PER_PROCESS`, or 16. With 1 each
                 has its own. Agents with MCP servers have their own in any case.
@@ -156,7 +157,7 @@ class Supervisor(ParentActor):
             place=Place(
                 reporter=None,
                 path="",
-                save_dir=directory or Path(tempfile.mkdtemp(prefix="agy_actors_")),
+                save_dir=directory or make_private_temporary_folder(),
                 durable=directory is not None,
                 hub=EventHub(),
                 pace=PaceBoard(turn_spacing),
