@@ -1,26 +1,89 @@
-"""A Flask application: its views, on whatever thread they run, ask one pool of agents."""
+"""A Flask application that keeps one conversation per visitor, on any number of workers.
 
+    gunicorn --preload --workers 2 --worker-class gthread --threads 8 flask_view:app
+
+A worker opens a visitor's conversation for one request and closes it afterwards, so that the
+visitor's next request continues it, whichever worker gets that.
+"""
+
+import contextlib
 import os
+import secrets
+import threading
+import uuid
+from collections.abc import Iterator
 
-from flask import Flask, Response, request
+import tenacity
+from flask import Flask, Response, request, session
 from google.antigravity import LocalOpenAIAgentConfig
 
-from agy_actors import AgyActorsError, Chat, Supervisor
+from agy_actors import (
+    AgentRef,
+    AgyActorsError,
+    Chat,
+    ConversationInUse,
+    Disconnect,
+    Supervisor,
+    SupervisorRef,
+)
 
 config = LocalOpenAIAgentConfig(
     base_url=os.environ.get("OPENAI_BASE_URL", "http://localhost:11434/v1"),
     model=os.environ.get("OPENAI_MODEL", "gemma3"),
 )
-supervisor = Supervisor.start()  # Ended with the interpreter.
-pool = supervisor.create_pool(config, size=2)
 app = Flask(__name__)
+app.secret_key = os.environ.get("SECRET_KEY") or secrets.token_bytes(32)  # Signs the cookies.
+
+_supervisors: dict[int, SupervisorRef] = {}
+_lock = threading.Lock()
+
+
+def supervisor() -> SupervisorRef:
+    """Return the supervisor of this process. It ends with the process.
+
+    It is started at the first request and not at import: gunicorn imports the application and
+    then forks its workers, and a forked worker cannot use the agents of its parent.
+    """
+    with _lock:
+        if os.getpid() not in _supervisors:
+            folder = os.environ.get("STATE_DIR", "conversations")
+            _supervisors[os.getpid()] = Supervisor.start(state_dir=folder)
+        return _supervisors[os.getpid()]
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_type(ConversationInUse),
+    wait=tenacity.wait_random(0.02, 0.1),
+    stop=tenacity.stop_after_delay(60),
+    reraise=True,
+)
+def open_conversation(visitor: str) -> AgentRef:
+    """Open a visitor's conversation, as soon as no other request has it open."""
+    own = config.model_copy(update={"conversation_id": visitor})
+    return supervisor().create_agent(own)
+
+
+@contextlib.contextmanager
+def conversation(visitor: str) -> Iterator[AgentRef]:
+    """Have a visitor's conversation open for one request."""
+    agent = open_conversation(visitor)
+    try:
+        yield agent
+    finally:
+        agent.ask(Disconnect())
+
+
+def visitor() -> str:
+    """Return who asks, by a signed cookie that no visitor can make up."""
+    return str(session.setdefault("visitor", uuid.uuid4().hex))
 
 
 @app.post("/ask")
 def ask() -> tuple[dict[str, str], int]:
     """Answer when the agent has."""
     try:
-        reply = pool.ask(Chat(request.get_data(as_text=True)), timeout=60)
+        with conversation(visitor()) as agent:
+            reply = agent.ask(Chat(request.get_data(as_text=True)), timeout=60)
     except AgyActorsError as error:
         return {"error": str(error)}, 503 if error.retryable else 500
     return {"text": reply.text}, 200
@@ -29,8 +92,13 @@ def ask() -> tuple[dict[str, str], int]:
 @app.post("/stream")
 def stream() -> Response:
     """Answer as the agent does. A client that goes away cancels the turn."""
-    answer = pool.stream(Chat(request.get_data(as_text=True)))
-    return Response(iter(answer), mimetype="text/plain")
+    who, prompt = visitor(), Chat(request.get_data(as_text=True))
+
+    def answer() -> Iterator[str]:
+        with conversation(who) as agent, agent.stream(prompt) as pieces:
+            yield from pieces
+
+    return Response(answer(), mimetype="text/plain")
 
 
 if __name__ == "__main__":
