@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from google.antigravity.types import Audio, Document, Image, SlashCommand, Video
@@ -33,6 +34,16 @@ MOST_BYTES = 25_000_000
 the media in base 64, and fails with what is larger ("trajectory converted to zero chat
 messages"): measured with google-antigravity 0.1.22. Services may take less."""
 
+_REMOVED = ("Cc", "Cf", "Co")
+"""Categories of characters that do not reach the model: control characters, format characters
+(zero-width spaces and joiners, byte order mark, soft hyphen, marks of direction) and those of the
+private use areas. Nor do U+FFFD, and U+FFFE, U+FFFF and their likes on other planes. The harness
+puts a space in place of a control character and of U+FFFD, and removes the others: measured with
+google-antigravity 0.1.22 for all characters of "Cc" and "Cf". `tests/test_contract.py` fails when
+a release does otherwise."""
+
+_NOTHING = "a prompt must hold more than white space and characters that are not shown"
+
 _MEDIA = (Image, Document, Audio, Video)
 _PARTS = (str, *_MEDIA, SlashCommand)
 
@@ -44,8 +55,8 @@ def check_prompt(prompt: object) -> None:
         InvalidPrompt: names the part, and what is wrong with it.
     """
     if isinstance(prompt, str):
-        if not prompt.strip():
-            raise InvalidPrompt("a prompt must hold more than white space, got an empty one")
+        if not _is_shown(prompt):
+            raise InvalidPrompt(f"{_NOTHING}, got an empty one")
         _check_text("a prompt", prompt)
         _check_length(len(prompt.encode()))
     elif isinstance(prompt, _PARTS):
@@ -65,9 +76,23 @@ def _check_parts(parts: Sequence[object]) -> None:
                 f"part {position} of a prompt is {_what(part)}; parts are text, images,"
                 " documents, audio, video and slash commands of the SDK"
             )
-    if all(isinstance(part, str) and not part.strip() for part in parts):
-        raise InvalidPrompt("a prompt must hold more than white space, got only empty parts")
+    if all(isinstance(part, str) and not _is_shown(part) for part in parts):
+        raise InvalidPrompt(f"{_NOTHING}, got only empty parts")
     _check_sizes([(f"part {position} of a prompt", part) for position, part in enumerate(parts)])
+
+
+def _is_shown(text: str) -> bool:
+    """Tell whether the model is given anything of a text but white space."""
+    return not all(map(_is_lost, text))
+
+
+def _is_lost(character: str) -> bool:
+    return (
+        character.isspace()
+        or character == "\N{REPLACEMENT CHARACTER}"
+        or unicodedata.category(character) in _REMOVED
+        or ord(character) & 0xFFFE == 0xFFFE  # noqa: PLR2004 (see `_REMOVED`)
+    )
 
 
 def _check_sizes(parts: list[tuple[str, object]]) -> None:

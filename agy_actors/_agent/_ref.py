@@ -15,7 +15,6 @@ from agy_actors._kernel import (
     AsyncioActorRef,
     DeathReason,
     Envelope,
-    MailboxFull,
     current_caller,
     fail,
     forks,
@@ -174,7 +173,7 @@ class AgentRef(AsyncioActorRef):
             ref.actor_inbox.put(Envelope(wrap(StreamChat(chat, tape)), tape.future, frames))
         except pykka.ActorDeadError as error:
             tape.future.fail(error)
-        except MailboxFull:
+        except BaseException:  # The mailbox is full, or the pool refuses the key, say.
             tape.future.cancel()
             raise
         return ChatStream(tape)

@@ -24,7 +24,14 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 from google.antigravity.types import Text, Thought, ToolCall
 
-from agy_actors._kernel import AskTimeout, Change, ReplyFuture, current_host, forks
+from agy_actors._kernel import (
+    AskTimeout,
+    Change,
+    ReplyFuture,
+    check_optional_seconds,
+    current_host,
+    forks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -391,9 +398,11 @@ class ChatStream:
 
         Raises:
             AskTimeout: an event did not come in time; the turn goes on.
+            InvalidArgument: the timeout is not a number of seconds from 0.
             TurnError: the turn ended without a reply.
             AgentDeadError: the agent ended first.
         """
+        timeout = check_optional_seconds("timeout", timeout, zero=True)
         return StreamCursor(self._tape, _itself, timeout)
 
     def thoughts(self) -> StreamCursor[str]:
@@ -409,9 +418,11 @@ class ChatStream:
 
         Raises:
             AskTimeout: the turn did not end in time; it goes on.
+            InvalidArgument: the timeout is not a number of seconds from 0.
             TurnError: the turn ended without a reply.
             AgentDeadError: the agent ended first.
         """
+        timeout = check_optional_seconds("timeout", timeout, zero=True)
         return self.future.get(timeout=timeout)
 
     def done(self) -> bool:

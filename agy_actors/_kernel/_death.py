@@ -16,7 +16,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from agy_actors._kernel import forks
-from agy_actors._kernel._arguments import shown
+from agy_actors._kernel._arguments import check_optional_seconds, shown
 from agy_actors._kernel._errors import InvalidArgument
 from agy_actors._kernel._future import ReplyFuture
 
@@ -66,10 +66,12 @@ class Lifeline(threading.Event):
         """Wait for the actor's stop, and return whether it came within `timeout` seconds.
 
         Raises:
+            InvalidArgument: the timeout is not a number of seconds from 0.
             ForkedProcessError: this process is a forked child of the actor's.
         """
+        timeout = check_optional_seconds("timeout", timeout, zero=True)
         forks.check(self._made_in)
-        return super().wait(timeout)
+        return super().wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
 
     def die(self, reason: DeathReason, cause: BaseException | None) -> bool:
         """Tell the watchers of the end, and return whether this was the first to do so."""

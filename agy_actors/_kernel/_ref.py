@@ -10,7 +10,7 @@ from pykka._envelope import Envelope as PykkaEnvelope
 from pykka.messages import _ActorStop
 
 from agy_actors._kernel import forks
-from agy_actors._kernel._arguments import check_optional_seconds
+from agy_actors._kernel._arguments import check_flag, check_optional_seconds
 from agy_actors._kernel._callers import chain_to, current_caller
 from agy_actors._kernel._errors import AskTimeout
 from agy_actors._kernel._future import ReplyFuture
@@ -123,7 +123,8 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
             AskTimeout: no reply came in time. It is a `pykka.Timeout` and a `TimeoutError`.
             DeadlockError: the actor waits for the code that asks here.
             MailboxFull: the message takes the turn lane, which is at its capacity.
-            InvalidArgument: the timeout is not a number of seconds from 0. Nothing is sent.
+            InvalidArgument: the timeout is not a number of seconds from 0, or `block` is not a
+                `bool`. Nothing is sent.
             pykka.ActorDeadError: the actor has ended, before or after the message came.
                 Without blocking, the future raises it.
             ForkedProcessError: this process is a forked child of the actor's.
@@ -131,6 +132,8 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
         """
         if timeout is not None:
             timeout = check_optional_seconds("timeout", timeout, zero=True)
+        if block is not True and block is not False:  # Cheaper than a call, for every ask.
+            check_flag("block", block)
         frames: tuple[Frame, ...] = ()
         if block and (caller := current_caller.get()) is not None:
             frames = chain_to(self, message, caller)
@@ -189,9 +192,11 @@ class AsyncioActorRef(pykka.ActorRef[Any]):
             AskTimeout: it did not end in time.
             DeadlockError: the actor waits for the code that waits here for its end.
             ForkedProcessError: this process is a forked child of the actor's.
-            InvalidArgument: the timeout is not a number of seconds from 0. The actor goes on.
+            InvalidArgument: the timeout is not a number of seconds from 0, or `block` is not a
+                `bool`. The actor goes on.
         """
         timeout = check_optional_seconds("timeout", timeout, zero=True)
+        check_flag("block", block)
         if block and (caller := current_caller.get()) is not None:
             chain_to(self, _ActorStop(), caller)
         was_alive = _WasAlive()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from agy_actors._agent import AgentRef, RetryPolicy
 from agy_actors._events import Subscription
-from agy_actors._kernel import Message, normalize
+from agy_actors._kernel import Message, check_flag, normalize
 from agy_actors._supervision._decisions import Backoff, Restart, Strategy
 from agy_actors._supervision._pool_messages import CreatePool, fix_creation
 
@@ -109,6 +109,7 @@ class ShutdownAgent(Message[None]):
     """Let its turns end first, those that wait too, for its `stop_timeout`."""
 
     def __post_init__(self) -> None:
+        check_flag("drain", self.drain)
         if isinstance(self.agent, str):
             object.__setattr__(self, "agent", normalize(self.agent))
 
@@ -150,3 +151,6 @@ class Shutdown(Message[None]):
 
     drain: bool = False
     """Let the agents' turns end first, for the `stop_timeout` of each."""
+
+    def __post_init__(self) -> None:
+        check_flag("drain", self.drain)

@@ -537,7 +537,9 @@ def check_pool(message: pool_messages.CreatePool) -> None:
         number = getattr(message, field)
         check_integer(field, number, least=1, error=InvalidConfig)
     most = message.max_size
-    if most is not None and not (isinstance(most, int) and most >= message.size):
+    if most is not None and (
+        check_integer("max_size", most, least=1, error=InvalidConfig) < message.size
+    ):
         raise InvalidConfig(f"max_size is a whole number from size on, got {most!r}")
     if most is not None and message.routing is Routing.BROADCAST:
         raise InvalidConfig("a pool that broadcasts does not scale: all members have every turn")

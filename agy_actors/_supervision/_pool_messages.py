@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from google.antigravity import AgentConfig
 
-from agy_actors._agent import AgentRef, RetryPolicy
+from agy_actors._agent import AgentRef, InvalidConfig, RetryPolicy
 from agy_actors._harness import copy_config
-from agy_actors._kernel import Lane, Message, normalize
+from agy_actors._kernel import Lane, Message, check_integer, normalize
 from agy_actors._supervision._decisions import Restart
 from agy_actors._supervision._routing import Routing
 
@@ -111,6 +111,9 @@ class Resize(Message[None]):
     """Have so many members. Answered when those that came are up."""
 
     size: int
+
+    def __post_init__(self) -> None:
+        check_integer("size", self.size, least=1, error=InvalidConfig)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -23,12 +23,15 @@ from agy_actors._kernel import (
     MailboxFull,
     Message,
     ReplyFuture,
+    check_flag,
+    check_optional_seconds,
     current_caller,
     forks,
 )
 from agy_actors._supervision import _pool_messages as messages
 from agy_actors._supervision._ref import OwnerRef
 from agy_actors._supervision._routing import Routing
+from agy_actors._supervision.pool_arguments import check_in_flight, check_key, check_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -128,6 +131,7 @@ class PoolRef(OwnerRef):
 
         Raises:
             InvalidPrompt: the text cannot be asked.
+            InvalidConfig: the key is not text, or there is none and the routing needs one.
             UnknownMessage: a pool does not answer such a message. Names those it does.
 
         A pool that broadcasts answers with the list of all members' replies; `broadcast`
@@ -219,13 +223,17 @@ class PoolRef(OwnerRef):
                 it is raised, and ends the iteration.
 
         Raises:
+            InvalidConfig: `in_flight` is not a whole number from 1.
+            InvalidArgument: another argument is of the wrong kind. Nothing is sent.
             AskTimeout: a reply did not come in time.
             TurnError: a turn ended without a reply.
             AgentDeadError: the pool has ended.
         """
         forks.check(self.actor_inbox.made_in)
-        limit = _limit(in_flight, self._in_flight)
-        return self._map(iter(prompts), limit, timeout, keep=return_exceptions)
+        limit = check_in_flight(in_flight) or self._in_flight
+        timeout = check_optional_seconds("timeout", timeout, zero=True)
+        keep = check_flag("return_exceptions", return_exceptions)
+        return self._map(check_prompts(prompts), limit, timeout, keep=keep)
 
     def _map(
         self, prompts: Iterator[Any], limit: int, timeout: float | None, *, keep: bool
@@ -260,7 +268,8 @@ class PoolRef(OwnerRef):
             in_flight: how many are under way at most; by default two for each member.
         """
         forks.check(self.actor_inbox.made_in)
-        return self._as_completed(iter(prompts), _limit(in_flight, self._in_flight))
+        limit = check_in_flight(in_flight) or self._in_flight
+        return self._as_completed(check_prompts(prompts), limit)
 
     def _as_completed(self, prompts: Iterator[Any], limit: int) -> Iterator[ReplyFuture[ChatReply]]:
         done: Arrivals[ReplyFuture[ChatReply]] = Arrivals()
@@ -305,6 +314,7 @@ class PoolRef(OwnerRef):
     def _job(self, message: Any, key: str | None) -> Any:
         if not isinstance(message, Chat | Send | StreamChat):
             return message  # The pool answers it itself, or not at all.
+        check_key(key)
         if self.routing is Routing.CONSISTENT_HASH and not isinstance(key, str):
             raise InvalidConfig(
                 f"{self} chooses a member by key: ask with key=, such as the conversation's name"
@@ -317,14 +327,6 @@ class PoolRef(OwnerRef):
 
 def _chat(prompt: Any) -> Chat:
     return prompt if isinstance(prompt, Chat) else Chat(prompt)
-
-
-def _limit(in_flight: int | None, default: int) -> int:
-    if in_flight is None:
-        return default
-    if not isinstance(in_flight, int) or in_flight < 1:
-        raise InvalidConfig(f"in_flight is a whole number from 1, got {in_flight!r}")
-    return in_flight
 
 
 def _abandon(futures: Iterable[ReplyFuture[ChatReply]]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import pykka
 
 from agy_actors._agent import AgentRef, GetPace, PaceStatistics, RetryPolicy
-from agy_actors._kernel import AsyncioActorRef, forks
+from agy_actors._kernel import AsyncioActorRef, check_flag, forks
 from agy_actors._supervision import _messages as messages
 from agy_actors._supervision._decisions import Restart, Strategy
 from agy_actors._supervision._pool_messages import CreatePool
@@ -79,6 +79,10 @@ class OwnerRef(AsyncioActorRef):
 
         Returns:
             The subscription; it ends when it is cancelled, or with the supervisor.
+
+        Raises:
+            InvalidConfig: the callback cannot be called, or the capacity is not a whole number
+                from 1.
         """
         return self.ask(messages.Subscribe(callback, capacity))
 
@@ -94,8 +98,10 @@ class OwnerRef(AsyncioActorRef):
 
         Raises:
             AskTimeout: it did not end in time.
+            InvalidArgument: `drain` is not a `bool`, or the timeout not a number of seconds
+                from 0. Nothing ends.
         """
-        if drain:
+        if check_flag("drain", drain):
             try:
                 self.ask(messages.Shutdown(drain=True), timeout=timeout)
             except pykka.ActorDeadError:
@@ -274,6 +280,8 @@ class SupervisorRef(OwnerRef):
 
         Raises:
             InvalidConfig: there is no such child; names those there are.
+            InvalidArgument: `drain` is not a `bool`, or the timeout not a number of seconds
+                from 0. Nothing ends.
         """
         self.ask(messages.ShutdownAgent(agent, drain), timeout=timeout)
 

@@ -25,7 +25,14 @@ from agy_actors._agent import (
     warn_once_of_readers,
 )
 from agy_actors._harness import copy_config, make_agent, model_of
-from agy_actors._kernel import check_integer, check_seconds, current_host, find_surrogate, shown
+from agy_actors._kernel import (
+    check_integer,
+    check_seconds,
+    current_host,
+    find_surrogate,
+    normalize,
+    shown,
+)
 from agy_actors._supervision._decisions import Backoff, Restart, Strategy
 
 if TYPE_CHECKING:
@@ -49,22 +56,27 @@ _APP_DATA = "app_data"
 _SHORTEST_SECRET = 6  # Replacing shorter strings would garble messages, and hide nothing.
 
 
-def check_name(name: object) -> None:
-    """Refuse a name that cannot be one.
+def check_name(name: object) -> str:
+    """Return the name of an agent, a pool or a supervisor in Unicode's normal form C.
 
     Raises:
-        InvalidConfig: says what a name is.
+        InvalidConfig: it cannot be a name. It says what a name is.
     """
-    if not isinstance(name, str) or not _is_name(name):
+    normal = normalize(name) if isinstance(name, str) else ""
+    if not _is_name(normal):
         raise InvalidConfig(
-            f"an agent's name is 1 to 100 letters, digits, spaces or any of . @ + _ -, got {name!r}"
+            "a name (of an agent, a pool or a supervisor) is 1 to 100 letters, digits, spaces or"
+            f" any of . @ + _ -, and not only dots and spaces, got {shown(name)}"
         )
+    return normal
 
 
 def _is_name(name: str) -> bool:
-    # Marks, which many scripts write vowels with, are no letters to `re`.
+    if len(name) > _LONGEST_NAME:
+        return False
+    # Marks, which many scripts write vowels with, are not letters to `re`.
     letters = "".join(c for c in name if not unicodedata.category(c).startswith("M"))
-    return len(name) <= _LONGEST_NAME and bool(_NAME.fullmatch(letters) and letters.strip())
+    return bool(_NAME.fullmatch(letters) and letters.strip(" ."))
 
 
 def build_spec(
@@ -240,10 +252,8 @@ def check_supervisor(
     Raises:
         InvalidConfig: names what is wrong, and what to give instead.
     """
-    if name is not None and (
-        not isinstance(name, str) or not name.strip() or find_surrogate(name) is not None
-    ):
-        raise InvalidConfig(f"a supervisor's name is text, got {shown(name)}")
+    if name is not None:
+        check_name(name)
     if not isinstance(strategy, Strategy):
         raise InvalidConfig(f"strategy is one of agy_actors.Strategy, got {strategy!r}")
     check_integer("max_restarts", max_restarts, least=0, error=InvalidConfig)

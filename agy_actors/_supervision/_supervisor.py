@@ -35,8 +35,10 @@ from agy_actors._kernel import (
     AgyActorsError,
     InvalidArgument,
     UnknownMessage,
+    check_integer,
     current_host,
     find_handler,
+    shown,
 )
 from agy_actors._log import hush_sdk
 from agy_actors._supervision import _exit
@@ -95,7 +97,8 @@ class Supervisor(ParentActor):
         `GEMINI_API_KEY`; not if `AGY_ACTORS_DOTENV` is 0.
 
         Args:
-            name: what it is called in logs.
+            name: what it is called in logs: 1 to 100 letters, digits, spaces or any of
+                ``. @ + _ -``, as for agents; `None` makes one up.
             strategy: whom it restarts when a child fails.
             max_restarts: how many restarts of a child it allows within `within` seconds.
             within: the window of `max_restarts`, in seconds.
@@ -138,7 +141,9 @@ class Supervisor(ParentActor):
             raise InvalidConfig(
                 f"{error}; mend it, move it away, or set {DOTENV_SWITCH}=0"
             ) from error
-        name = name or f"supervisor-{current_host().number('supervisor')}"
+        if name is None:
+            name = f"supervisor-{current_host().number('supervisor')}"
+        name = check_name(name)
         backoff = backoff or Backoff()
         host = (
             None
@@ -471,10 +476,11 @@ class Supervisor(ParentActor):
 
     def _subscribe(self, message: messages.Subscribe) -> Subscription:
         if not callable(message.callback):
-            raise InvalidConfig(f"a subscriber is a function of an event, got {message.callback!r}")
-        if not isinstance(message.capacity, int) or message.capacity < 1:
-            raise InvalidConfig(f"capacity is a whole number from 1, got {message.capacity!r}")
-        subscription = Subscription(message.callback, message.capacity)
+            raise InvalidConfig(
+                f"a subscriber is a function of an event, got {shown(message.callback)}"
+            )
+        capacity = check_integer("capacity", message.capacity, least=1, error=InvalidConfig)
+        subscription = Subscription(message.callback, capacity)
         self._hub.add(subscription)
         return subscription
 

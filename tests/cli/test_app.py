@@ -45,7 +45,7 @@ def test_each_command_has_help(command: str) -> None:
         (["demo", "--base-url=nonsense"], "is not the address of a server"),
         (["demo", "--base-url=http://127.0.0.1:1", "--model=x"], "cannot be reached"),
         (["chat", "--rehearse", "--name=rain"], "give --state-dir too"),
-        (["chat", "--rehearse", "--name=a/b", "--state-dir=."], "an agent's name is"),
+        (["chat", "--rehearse", "--name=a/b", "--state-dir=."], "is 1 to 100 letters"),
         (["demo", "--log-level=loud"], "'loud' is not one of"),
         (["sing"], "No such command"),
     ],
