@@ -41,7 +41,7 @@ class Program:
     """A Python program on its own, with agents."""
 
     def __init__(self, folder: Path, model: ScriptedModel, code: str) -> None:
-        self.temporary = folder / "temporary"
+        self.temporary = folder / "t"  # Short: sockets of multiprocessing are made there.
         self.temporary.mkdir()
         script = folder / "program.py"
         script.write_text(PREAMBLE + textwrap.dedent(code))

@@ -103,6 +103,7 @@ WAYS = {
     "os.forkpty": "forkpty",
     "multiprocessing, fork": "lambda: multi('fork')",
     "multiprocessing, spawn": "lambda: multi('spawn')",
+    "multiprocessing, forkserver": "lambda: multi('forkserver')",
     "ProcessPoolExecutor": "pool",
     "subprocess": "execute",
     "subprocess, close_fds=False": "lambda: execute(close_fds=False)",
