@@ -199,9 +199,13 @@ class AgentActor(TurnTakingActor):
         self._log.debug("Agent falls asleep")
         self.life.count_usage(session.usage)
         self._session = None
-        self._asleep = True
         self._dozing = self._sessions.retire(session)
-        if self.spec.hub.active:
+        self._dozing.add_done_callback(self._note_sleep)
+
+    def _note_sleep(self, _: object) -> None:
+        """Note that the session is closed: only now others can open the conversation."""
+        self._asleep = True
+        if self.spec.hub.active and not (self._closing or self._ended):
             self._publish(AgentFellAsleep)
 
     async def _be_woken(self) -> None:

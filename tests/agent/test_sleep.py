@@ -26,6 +26,8 @@ from agy_actors.testing import ScriptedModel, Usage, say
 from tests.harnesses import PATIENCE, SOON, children, until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agy_actors import AgentRef, SupervisorRef
     from tests.agent.agents import Configure
 
@@ -93,6 +95,33 @@ def test_an_agent_that_is_asked_as_it_falls_asleep_answers(
     go_on.set()
 
     assert turn.get(timeout=PATIENCE).text == "echo: hi"
+
+
+def test_an_agent_is_asleep_when_others_can_open_its_conversation(
+    model: ScriptedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing, go_on = threading.Event(), threading.Event()
+    close = Session.close
+
+    async def dawdle(self: Session, **options: Any) -> None:
+        closing.set()
+        await asyncio.to_thread(go_on.wait, PATIENCE)
+        await close(self, **options)
+
+    monkeypatch.setattr(Session, "close", dawdle)
+    asleep = threading.Event()
+    with Supervisor.start(state_dir=tmp_path) as one, Supervisor.start(state_dir=tmp_path) as two:
+        one.subscribe(lambda event: asleep.set() if isinstance(event, AgentFellAsleep) else None)
+        sleeper = one.create_agent(model.openai_config(), "ada", idle_timeout=SHORT)
+        assert closing.wait(PATIENCE)
+        assert sleeper.ask(GetStatistics(), timeout=SOON).state == "idle"
+        assert not asleep.is_set()
+
+        go_on.set()
+        assert asleep.wait(PATIENCE)
+
+        assert sleeper.ask(GetStatistics(), timeout=SOON).state == "asleep"
+        two.create_agent(model.openai_config(), "ada", timeout=PATIENCE)
 
 
 @pytest.mark.own_processes
