@@ -9,6 +9,7 @@ from agy_actors._harness._launch import Harness
 from agy_actors._harness._schemas import model_of, remember_models
 from agy_actors._harness._steps import watch_steps
 from agy_actors._harness._tools import call_tool
+from agy_actors._harness.config_texts import list_texts
 
 if TYPE_CHECKING:
     from agy_actors._harness._context import Variables as Variables
@@ -20,6 +21,7 @@ __all__ = [
     "call_tool",
     "copy_config",
     "harness_with",
+    "list_texts",
     "make_agent",
     "model_of",
     "watch_steps",

@@ -29,11 +29,11 @@ from agy_actors._kernel import (
     check_integer,
     check_seconds,
     current_host,
-    find_surrogate,
     normalize,
     shown,
 )
 from agy_actors._supervision._decisions import Backoff, Restart, Strategy
+from agy_actors._supervision.config_checks import check_config, check_path
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -113,6 +113,7 @@ def build_spec(
             f"agent {name!r} needs a configuration of the SDK, such as"
             f" LocalAgentConfig(...), got {type(config).__name__}"
         )
+    check_config(config, name)
     if not isinstance(message.restart, Restart):
         raise InvalidConfig(f"restart is one of agy_actors.Restart, got {message.restart!r}")
     if not isinstance(message.retry, RetryPolicy):
@@ -269,11 +270,7 @@ def check_supervisor(
 
 
 def _usable_directory(state_dir: object) -> Path:
-    if not isinstance(state_dir, str | os.PathLike):
-        raise InvalidConfig(f"state_dir is the path of a folder, got {state_dir!r}")
-    path = os.fspath(state_dir)
-    if not isinstance(path, str) or not path.strip() or find_surrogate(path) is not None:
-        raise InvalidConfig(f"state_dir is the path of a folder, got {shown(state_dir)}")
+    path = check_path("state_dir", state_dir)
     try:
         directory = Path(path).expanduser().resolve()
     except (OSError, ValueError, RuntimeError) as error:  # A NUL, no such user, a circle of links.

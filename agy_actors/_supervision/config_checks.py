@@ -1,0 +1,102 @@
+"""Checks of an agent's configuration that the SDK does not make: texts, paths and variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agy_actors._agent import InvalidConfig
+from agy_actors._harness import list_texts
+from agy_actors._kernel import find_surrogate, shown
+
+if TYPE_CHECKING:
+    from google.antigravity import AgentConfig
+
+__all__ = ["check_config", "check_path"]
+
+
+def check_config(config: AgentConfig, name: str) -> None:
+    """Refuse a configuration with which no process could be started or told what to do.
+
+    Args:
+        config: the configuration.
+        name: the agent's name, for the error.
+
+    Raises:
+        InvalidConfig: names the field. It does not quote a text, which may be an API key.
+    """
+    for place, text in list_texts(config):
+        if (position := find_surrogate(text)) is not None:
+            raise InvalidConfig(
+                f"{place} in the configuration of agent {name!r} holds a lone surrogate"
+                f" ({text[position]!a} at position {position}), which cannot be encoded: replace"
+                " it, with text.encode(errors='replace').decode(), say"
+            )
+    for place, path in _paths(config):
+        check_path(f"{place} in the configuration of agent {name!r}", path)
+    for field in ("save_dir", "app_data_dir"):
+        if (path := getattr(config, field, None)) is not None:
+            _check_folder(f"{field} of agent {name!r}", path)
+    for place, variables in _environments(config):
+        _check_variables(f"{place} in the configuration of agent {name!r}", variables)
+
+
+def check_path(what: str, path: object) -> str:
+    """Return the path of a folder as text.
+
+    Args:
+        what: what it is the path of, for the error.
+        path: what was given.
+
+    Raises:
+        InvalidConfig: it is not text or an `os.PathLike`, or no path can have such a text.
+    """
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidConfig(f"{what} is the path of a folder, got {shown(path)}")
+    if "\0" in text or find_surrogate(text) is not None:
+        raise InvalidConfig(
+            f"{what} is the path of a folder, without NUL and lone surrogates, got {shown(path)}"
+        )
+    return text
+
+
+def _paths(config: Any) -> Iterator[tuple[str, object]]:
+    for field in ("save_dir", "app_data_dir"):
+        if (path := getattr(config, field, None)) is not None:
+            yield field, path
+    for field in ("workspaces", "skills_paths"):
+        for number, path in enumerate(getattr(config, field, None) or ()):
+            yield f"{field}[{number}]", path
+
+
+def _check_folder(what: str, path: str) -> None:
+    """Refuse the path of what is not a folder, or cannot become one. It need not exist."""
+    try:
+        folder = Path(path).resolve()
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        is_folder = existing.is_dir()
+    except (OSError, RuntimeError) as error:  # Too long, or a circle of links.
+        raise InvalidConfig(f"{what} cannot be used: {error}") from error
+    if not is_folder:
+        raise InvalidConfig(f"{what} cannot be used: {existing} is not a folder")
+
+
+def _environments(config: Any) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    servers = enumerate(getattr(config, "mcp_servers", None) or ())
+    owners = [("", config), *((f"mcp_servers[{number}].", server) for number, server in servers)]
+    for prefix, owner in owners:
+        if isinstance(variables := getattr(owner, "env", None), Mapping):
+            yield f"{prefix}env", variables
+
+
+def _check_variables(what: str, variables: Mapping[Any, Any]) -> None:
+    for variable, value in variables.items():
+        if not str(variable) or "=" in str(variable) or "\0" in str(variable):
+            raise InvalidConfig(
+                f"{what} has a name that no environment variable can have: {shown(variable)}"
+            )
+        if "\0" in str(value):  # Not quoted: it may be a secret.
+            raise InvalidConfig(f"{what} has a NUL in the value of {variable}")
