@@ -43,6 +43,7 @@ __all__ = [
     "HarnessDied",
     "HarnessStarted",
     "QuotaHold",
+    "StateNotSaved",
     "Subscription",
     "SupervisorEscalated",
     "TurnEnded",
@@ -169,6 +170,21 @@ class HarnessDied(AgentEvent):
     """An agent's `localharness` ended before it was asked to."""
 
     pid: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StateNotSaved(AgentEvent):
+    """Not all of an agent's conversation is saved: the disk is full, say.
+
+    Its turns are answered as before, but those that are missing will be lost when it restarts.
+    This comes once, until a turn was saved again. It also is a WARNING in the log.
+    """
+
+    path: str
+    """The file or folder that cannot be written."""
+
+    reason: str
+    """Why not, such as `no space left on device`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ from agy_actors._agent._settings import STOP_GRACE, start_timeout
 from agy_actors._agent._suspicion import read_rumour
 from agy_actors._agent._turns import StreamChat, TurnTakingActor
 from agy_actors._agent.ownership import ConversationLock
+from agy_actors._agent.saving import SaveWatch
 from agy_actors._agent.sessions import Sessions
 from agy_actors._agent.turn_caller import TurnCaller
 from agy_actors._events import (
@@ -159,6 +160,7 @@ class AgentActor(TurnTakingActor):
             has_turn=lambda: self._has_turn(session),
             on_death=lambda: self._from_thread(self._harness_died)(session),
             on_step=self._see_steps,
+            saving=SaveWatch(self.spec, config, self.life.saving, self._log),
             lock=ConversationLock(self.spec.save_dir, config.conversation_id or "", str(self)),
             variables=self._variables_of_turn,
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from google.antigravity.types import StepSource, StepStatus, StepType, UsageMetadata
 
 from agy_actors._agent._messages import Send
+from agy_actors._agent.save_episode import Episode
 from agy_actors._agent.turn_crashes import TurnCrashes
 from agy_actors._kernel import ReplyFuture
 
@@ -109,6 +110,7 @@ class Life:
         self.last_turn_usage: UsageMetadata | None = None
         self.last_error: str | None = None
         self.dead_letters = 0
+        self.saving = Episode()
         self.trial: Trial | None = None
         """The turn that runs, or that a crash broke and that is to run again."""
         self._usage = UsageMetadata()

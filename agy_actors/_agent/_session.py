@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from google.antigravity.types import SandboxStatus, Step, UsageMetadata
 
     from agy_actors._agent.ownership import ConversationLock
+    from agy_actors._agent.saving import SaveWatch
     from agy_actors._harness import OnLine, Variables
     from agy_actors._kernel import AsyncioActorRef
 
@@ -77,6 +78,7 @@ class Session:
         on_death: called when the harness is gone, on any thread.
         on_step: called when a step has come, on the session's loop.
         lock: is held while the session is open. `None` if the conversation needs no owner.
+        saving: watches over whether turns are saved. `None` if nobody cares.
         variables: returns the context variables, with their values, for tools and hooks.
     """
 
@@ -93,10 +95,13 @@ class Session:
         on_death: Callable[[], None],
         on_step: Callable[[], None],
         lock: ConversationLock | None = None,
+        saving: SaveWatch | None = None,
         variables: Callable[[], Variables] = tuple,
     ) -> None:
         self._config = config
         self._lock = lock
+        self._saving = saving
+        self._on_line = on_line
         self._start_timeout = start_timeout
         self._stop_grace = stop_grace
         self._start_limit: asyncio.Timeout | None = None
@@ -105,7 +110,7 @@ class Session:
             conversation=config.conversation_id or "",
             key=key,
             grace=stop_grace,
-            on_line=on_line,
+            on_line=self._hear,
             has_turn=has_turn,
             on_death=on_death,
             on_wait=self._hold_start_limit,
@@ -121,6 +126,8 @@ class Session:
         self._prompt: Any = None
         self._cut = False
         """Whether a turn was cancelled since the last prompt went out."""
+        self._answered = False
+        """Whether the model has said something in this turn."""
         self._begun = True
         """Whether all that comes is of the turn of the last prompt."""
 
@@ -178,6 +185,8 @@ class Session:
         for folder in (self._config.save_dir, self._config.app_data_dir):
             if folder is not None:
                 make_private_folder(Path(folder))
+        if self._saving is not None:
+            self._saving.open()
         if self._lock is not None:
             self._lock.take()
         until_let_go = tenacity.AsyncRetrying(
@@ -230,7 +239,9 @@ class Session:
         self._denial = None
         self._prompt = prompt
         self._begun = not self._cut
-        self._cut = False
+        self._cut = self._answered = False
+        if self._saving is not None:
+            await self._saving.begin_turn()
         try:
             await self._agent.conversation.send(prompt)
         except (Exception, AntigravityCancelledError) as error:
@@ -253,6 +264,9 @@ class Session:
             step = await anext(steps)
         except StopAsyncIteration:
             if conversation.is_idle:
+                if self._answered and self._saving is not None:
+                    self._saving.end_turn()
+                self._answered = False
                 return None
             # The SDK ends the iteration as if the turn had ended (F1).
             raise self._break("the harness closed the connection") from None
@@ -264,6 +278,7 @@ class Session:
                 raise PromptDenied(denial) from None
             raise self._break(_reason(error)) from error
         self._steps = steps
+        self._answered = self._answered or step.source == StepSource.MODEL
         if step.source == StepSource.USER and not self._begun:
             # Of a prompt that is more than text, nobody knows how its step reads.
             self._begun = not isinstance(self._prompt, str) or step.content == self._prompt
@@ -311,6 +326,11 @@ class Session:
     def _note_denial(self, reason: str) -> None:
         self._denial = reason
 
+    def _hear(self, line: str, alone: bool) -> None:
+        if self._saving is not None:
+            self._saving.hear(line)
+        self._on_line(line, alone)
+
     def _check(self) -> None:
         # The SDK would answer with nothing, and then not at all (F1).
         if self._broken is not None:
@@ -343,6 +363,8 @@ class Session:
         if not self._opened:
             return
         self._opened = False
+        if self._saving is not None:
+            await self._saving.close(at_once=at_once)
         if at_once:
             self._harness.kill()
         try:

@@ -10,12 +10,14 @@ from agy_actors._harness._schemas import model_of, remember_models
 from agy_actors._harness._steps import watch_steps
 from agy_actors._harness._tools import call_tool
 from agy_actors._harness.config_texts import list_texts
+from agy_actors._harness.wal_index import Committed, read_committed
 
 if TYPE_CHECKING:
     from agy_actors._harness._context import Variables as Variables
     from agy_actors._harness._quarters import OnLine as OnLine
 
 __all__ = [
+    "Committed",
     "Harness",
     "HarnessHost",
     "call_tool",
@@ -24,6 +26,7 @@ __all__ = [
     "list_texts",
     "make_agent",
     "model_of",
+    "read_committed",
     "watch_steps",
 ]
 
