@@ -26,6 +26,7 @@ from google.antigravity.types import (
 from loguru import logger
 
 from agy_actors._agent._errors import InvalidConfig
+from agy_actors._agent.human_answers import respond
 from agy_actors._agent.turn_caller import running_turn
 from agy_actors._events import AgentEvent
 from agy_actors._kernel import ReplyFuture, check_flag, check_optional_seconds, shown
@@ -66,6 +67,7 @@ class QuestionAsked(AgentEvent):
     reply: ReplyFuture[Sequence[Answer]] = dataclasses.field(compare=False)
     """For any thread to set. An answer is the text of an option or any other, several
     such where several may be chosen, the SDK's own `QuestionResponse`, or `None` for none.
+    What is none of these counts as skipped, lone surrogates are replaced, and the log says so.
     Done already if the turn has ended or the time is over."""
 
 
@@ -137,20 +139,15 @@ class _Questions(OnInteractionHook):
         turn = running_turn()
         asked = tuple(data.questions)
         reply: ReplyFuture[Sequence[Answer]] = ReplyFuture()
-        answers: Sequence[Answer] = ()
+        answers: Any = ()
         if turn is not None and turn.announce(QuestionAsked, questions=asked, reply=reply):
             answers = await _answer(turn, reply, self._timeout, ())
-            if isinstance(answers, str):
-                answers = [answers]
         else:
             logger.warning("Nobody has subscribed who could answer a model's question: skipped")
-        missing = len(asked) - len(answers)
-        return QuestionHookResult(
-            responses=[
-                _response(entry, answer)
-                for entry, answer in zip(asked, [*answers, *[None] * missing], strict=False)
-            ]
-        )
+        responses, problems = respond(asked, answers)
+        for problem in problems:
+            logger.warning("A model's questions were answered: {}", problem)
+        return QuestionHookResult(responses=responses)
 
 
 def off_the_loop(config: AgentConfig) -> dict[str, Any]:
@@ -223,16 +220,3 @@ async def _answer(
         finally:
             reply.cancel()
     return default
-
-
-def _response(entry: AskQuestionEntry, answer: Answer) -> QuestionResponse:
-    if isinstance(answer, QuestionResponse):
-        return answer
-    if answer is None:
-        return QuestionResponse(skipped=True)
-    said = [answer] if isinstance(answer, str) else list(answer)
-    ids = {option.text: option.id for option in entry.options}
-    return QuestionResponse(
-        selected_option_ids=[ids[text] for text in said if text in ids] or None,
-        freeform_response="; ".join(text for text in said if text not in ids),
-    )

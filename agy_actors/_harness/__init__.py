@@ -6,6 +6,7 @@ from agy_actors._harness._copies import copy_config, make_agent
 from agy_actors._harness._database import harness_with
 from agy_actors._harness._host import HarnessHost
 from agy_actors._harness._launch import Harness
+from agy_actors._harness._outcomes import valid_text
 from agy_actors._harness._schemas import model_of, remember_models
 from agy_actors._harness._steps import watch_steps
 from agy_actors._harness._tools import call_tool
@@ -27,6 +28,7 @@ __all__ = [
     "make_agent",
     "model_of",
     "read_committed",
+    "valid_text",
     "watch_steps",
 ]
 
