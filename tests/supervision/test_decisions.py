@@ -340,6 +340,95 @@ def test_a_failure_as_old_as_the_window_does_not_count() -> None:
     assert [type(outcome) for _, outcome in found] == [Wait, Wait, Wait, GiveUp]
 
 
+def fail_in_turns(
+    crashes: Iterable[tuple[float, object | None]], limits: Limits
+) -> tuple[Family, list[Action]]:
+    """Have a child fail at these times, by these turns, and return what was decided each time."""
+    family, found = family_of("a", limits=limits), []
+    for now, turn in crashes:
+        family, (outcome,) = after(family, Failed("a", now, turn))
+        found.append(outcome)
+        if not isinstance(outcome, Wait):
+            break
+        family, _ = after(family, BackoffOver(outcome.token), CameUp("a"))
+    return family, found
+
+
+def test_all_crashes_of_one_turn_count_once() -> None:
+    one, another, third = object(), object(), object()
+    crashes = [(0.0, one), (1.0, one), (2.0, another), (3.0, another), (4.0, third)]
+
+    _, found = fail_in_turns(crashes, Limits(max_restarts=2, within=60.0))
+
+    assert [type(outcome) for outcome in found] == [Wait, Wait, Wait, Wait, GiveUp]
+    assert found[-1] == GiveUp("a", "it failed 3 times within 60 s, and 2 restarts are allowed")
+
+
+def test_each_crash_of_a_turn_counts_for_the_backoff() -> None:
+    one, another = object(), object()
+
+    _, found = fail_in_turns([(0.0, one), (1.0, one), (2.0, another)], Limits(max_restarts=2))
+
+    assert [wait.failures for wait in found if isinstance(wait, Wait)] == [1, 2, 3]
+
+
+def test_a_failure_by_no_turn_counts_by_itself() -> None:
+    turn = object()
+    crashes = [(0.0, turn), (1.0, None), (2.0, turn), (3.0, None)]
+
+    _, found = fail_in_turns(crashes, Limits(max_restarts=2))
+
+    assert [type(outcome) for outcome in found] == [Wait, Wait, Wait, GiveUp]
+
+
+def test_turns_that_are_equal_are_not_the_same() -> None:
+    _, found = fail_in_turns([(0.0, []), (1.0, [])], Limits(max_restarts=1))
+
+    assert [type(outcome) for outcome in found] == [Wait, GiveUp]
+
+
+def test_a_crash_before_the_window_does_not_make_a_later_one_of_its_turn_free() -> None:
+    turn = object()
+    crashes = [(0.0, turn), (6.0, turn), (7.0, turn), (8.0, None)]
+
+    _, found = fail_in_turns(crashes, Limits(max_restarts=1, within=5.0))
+
+    assert [type(outcome) for outcome in found] == [Wait, Wait, Wait, GiveUp]
+
+
+def test_the_crashes_of_one_child_and_of_its_sibling_are_counted_apart() -> None:
+    turn = object()  # A pool gives a turn to another member.
+    family = family_of("ab", limits=Limits(max_restarts=0))
+
+    family, one = after(family, Failed("a", 0.0, turn))
+    family, other = after(family, Failed("b", 1.0, turn))
+
+    assert isinstance(one[0], GiveUp)
+    assert isinstance(other[0], GiveUp)
+
+
+@given(
+    crashes=st.lists(st.tuples(SECONDS, st.none() | st.integers(0, 3)), max_size=30), limits=LIMITS
+)
+def test_a_child_is_given_up_once_more_turns_and_other_causes_failed_it_than_is_allowed(
+    crashes: list[tuple[float, int | None]], limits: Limits
+) -> None:
+    turns = [object() for _ in range(4)]
+    times = [*accumulate(gap for gap, _ in crashes)]
+    failures = [
+        (now, None if number is None else turns[number])
+        for now, (_, number) in zip(times, crashes, strict=True)
+    ]
+
+    _, found = fail_in_turns(failures, limits)
+
+    for position, outcome in enumerate(found):
+        now = failures[position][0]
+        recent = [turn for at, turn in failures[: position + 1] if at > now - limits.within]
+        causes = len(set(recent) - {None}) + recent.count(None)
+        assert isinstance(outcome, GiveUp) == (causes > limits.max_restarts)
+
+
 def test_siblings_of_a_child_that_was_given_up_restart_without_a_backoff() -> None:
     family = family_of("abc", strategy=Strategy.ONE_FOR_ALL, limits=Limits(max_restarts=0))
 

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+import tenacity
 
 from agy_actors import (
     AgentDeadError,
+    AgentGivenUp,
     AgentHung,
+    Backoff,
     Chat,
     DeathReason,
     GetHistory,
@@ -88,6 +91,33 @@ def test_a_tool_blocks_its_agents_thread(model: ScriptedModel, blocker: Blocker)
     assert [event.agent for event in told] == ["poet"]
     assert told[0].seconds >= HANG
     assert "block (test_hung.py" in told[0].where
+
+
+@pytest.mark.own_processes
+def test_a_turn_that_hangs_its_agent_twice_is_ended_and_counts_once(
+    model: ScriptedModel, blocker: Blocker
+) -> None:
+    events: list[Event] = []
+    model.when("block", call_tool("block"))
+    stubborn = RetryPolicy(attempts=10, retry=tenacity.retry_always, after_tool_calls=True)
+    at_once = Backoff(wait=tenacity.wait_none())
+    with Supervisor.start(hang_timeout=HANG, max_restarts=2, backoff=at_once) as supervisor:
+        supervisor.subscribe(events.append)
+        agent = supervisor.create_agent(
+            model.openai_config(tools=[blocker.tool]), "poet", retry=stubborn
+        )
+
+        for turn in (1, 2):
+            with pytest.raises(TurnInterrupted, match="crashed its agent 2 times") as caught:
+                agent.ask(Chat("block"), timeout=PATIENCE)
+            assert not caught.value.retryable
+            assert blocker.calls == 2 * turn
+
+        assert agent.ask(Chat("hi"), timeout=PATIENCE).text == "echo: hi"
+        assert agent.ask(GetStatistics()).restarts == 4
+        blocker.let_go.set()  # Four abandoned threads end.
+    assert sum(isinstance(event, AgentHung) for event in events) == 4
+    assert not any(isinstance(event, AgentGivenUp) for event in events)
 
 
 def test_the_agent_answers_again_within_its_hang_timeout_and_a_second(
