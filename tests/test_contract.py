@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from google.antigravity import Agent, LocalOpenAIAgentConfig
 from google.antigravity.conversation.conversation import Conversation
-from google.antigravity.hooks.hook_runner import HookRunner
+from google.antigravity.hooks.hook_runner import _HOOK_TYPE_REGISTRY, HookRunner
 from google.antigravity.tools.tool_runner import ToolRunner
 from google.antigravity.types import Image
 from loguru import logger
@@ -27,9 +27,10 @@ from agy_actors._agent._prompts import (
     MOST_TEXT_BYTES,
     WRAPPING_BYTES,
 )
-from agy_actors._harness import Harness, watch_steps
+from agy_actors._harness import Harness, HookCalls, watch_steps
 from agy_actors._harness._schemas import remember_models
 from agy_actors._harness._tool_results import MAX_MEDIA, MAX_RESULT
+from agy_actors._harness.hook_calls import KINDS as HOOKS
 from agy_actors.testing import call_tool, say
 from tests.harnesses import PATIENCE
 
@@ -170,6 +171,7 @@ def test_a_model_has_a_field(model: str, field: str) -> None:
 LIVE = (
     "_config",
     "conversation.connection._processor.step_queue",
+    "conversation.connection._reader_task",
     "conversation.connection.receive_steps",
     "conversation.history",
     "conversation.is_idle",
@@ -191,7 +193,7 @@ def test_an_open_agent_has_what_is_asked_of_it(model: ScriptedModel) -> None:
         on_death=lambda: None,
         on_wait=lambda _: None,
         variables=tuple,
-        on_denial=lambda _: None,
+        hooks=HookCalls(lambda _: None, lambda _: None),
     )
     missing: list[str] = []
 
@@ -296,6 +298,11 @@ def test_the_harness_rewrites_text_as_the_guide_says(model: ScriptedModel, proto
 
 def test_a_configuration_turns_schemas_into_text_where_it_is_known_to() -> None:
     assert remember_models()
+
+
+def test_a_runner_lists_hooks_of_the_kinds_that_are_known() -> None:
+    assert {kind.where for kind in HOOKS} == {where for _, where in _HOOK_TYPE_REGISTRY}
+    assert all(getattr(HookRunner(), kind.where) == [] for kind in HOOKS)
 
 
 def test_nothing_of_it_is_of_an_unknown_shape(model: ScriptedModel) -> None:

@@ -163,6 +163,7 @@ class AgentActor(TurnTakingActor):
             saving=SaveWatch(self.spec, config, self.life.saving, self._log),
             lock=ConversationLock(self.spec.save_dir, config.conversation_id or "", str(self)),
             variables=self._variables_of_turn,
+            on_hook_failure=self._note_hook_failure,
         )
         return session
 

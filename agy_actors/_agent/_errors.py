@@ -15,6 +15,7 @@ __all__ = [
     "AgentDeadError",
     "AgentStartError",
     "ConversationInUse",
+    "HookError",
     "InvalidConfig",
     "InvalidOutput",
     "InvalidPrompt",
@@ -155,6 +156,24 @@ class TurnCancelled(TurnError):
 
 class TurnDenied(TurnError):
     """Raised to the asker of a turn whose prompt a hook denied. The model was not asked."""
+
+
+class HookError(TurnError):
+    """Raised to the asker of a turn in which a hook, a policy or a handler failed."""
+
+    hook: str
+    """Its kind and its name, as in "pre_turn hook 'check_budget'"."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hook: str = "",
+        text: str = "",
+        tool_calls: tuple[ToolCall, ...] = (),
+    ) -> None:
+        super().__init__(message, text=text, tool_calls=tool_calls)
+        self.hook = hook
 
 
 class TurnInterrupted(TurnError):

@@ -29,6 +29,7 @@ from agy_actors._agent._errors import InvalidConfig
 from agy_actors._agent.human_answers import respond
 from agy_actors._agent.turn_caller import running_turn
 from agy_actors._events import AgentEvent
+from agy_actors._harness import isolate, name_of, run_in_thread
 from agy_actors._kernel import ReplyFuture, check_flag, check_optional_seconds, shown
 
 if TYPE_CHECKING:
@@ -95,11 +96,11 @@ def confirmations(
     if handler is not None and not callable(handler):
         raise InvalidConfig(f"handler is a function of a tool call, got {shown(handler)}")
 
-    async def ask(tool_call: ToolCall, reason: str | None = "") -> bool:
+    async def ask(tool_call: ToolCall, reason: str | None = "") -> Any:
         turn = running_turn()
         if handler is not None:
             called = _call(handler, tool_call, reason or "")
-            return bool(await _answer(turn, called, timeout, default))
+            return await _answer(turn, called, timeout, default)
         reply: ReplyFuture[bool] = ReplyFuture()
         if turn is None or not turn.announce(
             ConfirmationAsked, tool_call=tool_call, reason=reason or "", reply=reply
@@ -108,8 +109,9 @@ def confirmations(
                 "Nobody has subscribed who could confirm {}: taken as {}", tool_call.name, default
             )
             return default
-        return bool(await _answer(turn, reply, timeout, default))
+        return await _answer(turn, reply, timeout, default)
 
+    ask.__qualname__ = "confirmations" if handler is None else name_of(handler)
     return ask
 
 
@@ -130,6 +132,7 @@ def questions(*, timeout: float | None = None) -> OnInteractionHook:
 
 class _Questions(OnInteractionHook):
     def __init__(self, timeout: float | None) -> None:
+        self.__qualname__ = questions.__qualname__  # By which its user knows it.
         self._timeout = timeout
 
     async def run(
@@ -180,17 +183,18 @@ def _like(handler: Callable[..., Any]) -> Callable[..., Any]:
     return functools.wraps(handler)(confirmations(handler))
 
 
-def _call(handler: Callable[..., Any], tool_call: ToolCall, reason: str) -> asyncio.Future[bool]:
+def _call(handler: Callable[..., Any], tool_call: ToolCall, reason: str) -> asyncio.Future[Any]:
     arguments = _arguments(handler, tool_call, reason)
 
-    async def call() -> bool:
-        result = await asyncio.to_thread(handler, *arguments)
-        return bool(await result if inspect.isawaitable(result) else result)
+    async def call() -> Any:
+        if inspect.iscoroutinefunction(handler):
+            return (await isolate(handler(*arguments))).get()
+        outcome = await run_in_thread(handler, *arguments)
+        if inspect.isawaitable(outcome.value):
+            outcome = await isolate(outcome.value)
+        return outcome.get()
 
-    async def call_async() -> bool:
-        return bool(await handler(*arguments))
-
-    return asyncio.ensure_future(call_async() if inspect.iscoroutinefunction(handler) else call())
+    return asyncio.ensure_future(call())
 
 
 def _arguments(handler: Callable[..., Any], tool_call: ToolCall, reason: str) -> tuple[Any, ...]:
@@ -208,11 +212,14 @@ async def _answer(
     if turn is None:
         return await asyncio.wait_for(reply, timeout)
     turn.adopt(reply)
+    limit = asyncio.timeout(timeout)
     with turn.person_asked():
         try:
-            async with asyncio.timeout(timeout):
+            async with limit:
                 return await reply
         except TimeoutError:
+            if not limit.expired():  # It is the handler's own.
+                raise
             logger.warning("Nobody answered within {:g} seconds: taken as {}", timeout, default)
         except (asyncio.CancelledError, concurrent.futures.CancelledError):
             if not reply.cancelled():  # Else the turn has ended, or the person would not say.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from agy_actors._agent._answers import AnsweringActor, Outcome
 from agy_actors._agent._diagnosis import QUOTA_STATUS, diagnose, model_error
 from agy_actors._agent._errors import (
+    HookError,
     InvalidOutput,
     TurnCancelled,
     TurnDenied,
@@ -26,7 +27,7 @@ from agy_actors._agent._errors import (
     TurnTimeout,
 )
 from agy_actors._agent._replies import ChatReply
-from agy_actors._agent._session import PromptDenied, SessionBroken
+from agy_actors._agent._session import HookFailed, PromptDenied, SessionBroken
 from agy_actors._agent._settings import CANCEL_GRACE
 
 if TYPE_CHECKING:
@@ -99,6 +100,10 @@ class TurnRunningActor(AnsweringActor):
         for future in adopted:
             future.cancel()
 
+    def _note_hook_failure(self, failure: HookFailed) -> None:
+        self._log.warning("The {} failed: {}", failure.hook, failure.kind)
+        self._log.debug("{}", self.redact(str(failure)))
+
     # From the prompt to the answer.
 
     async def _run_turn(
@@ -110,7 +115,7 @@ class TurnRunningActor(AnsweringActor):
         if trial.cancelled:
             raise self._cancelled_error(turn)
         if left <= 0:  # It went by while the agent was restarted.
-            raise self._timeout_error(turn, trial.seconds, stalled=False)
+            raise self._timeout_error(turn, trial.seconds, (), stalled=False)
         before = session.usage
         deadline = self._loop.time() + left
         try:
@@ -119,9 +124,10 @@ class TurnRunningActor(AnsweringActor):
                 await self._read_steps(session, turn, stall, tape)
         except TimeoutError:
             stalled = self._loop.time() < deadline
+            waited_for = (*turn.tools_at_work, *session.hooks_at_work)
             await self._halt_or_crash(session)
             raise self._timeout_error(
-                turn, stall if stalled else trial.seconds, stalled=stalled
+                turn, stall if stalled else trial.seconds, waited_for, stalled=stalled
             ) from None
         except SessionBroken as broken:
             # Not as the cause: it holds what the service said, keys included.
@@ -154,6 +160,10 @@ class TurnRunningActor(AnsweringActor):
                 step = await session.next_step()
             except PromptDenied:
                 continue
+            except HookFailed:
+                if not await session.halt(CANCEL_GRACE):
+                    raise SessionBroken("a turn that a trigger began could not be ended") from None
+                continue
             except SessionBroken as broken:
                 # What it was of is another turn's, and that has no asker.
                 self._log.debug("A turn of a trigger broke: {}", self.redact(str(broken)))
@@ -175,6 +185,8 @@ class TurnRunningActor(AnsweringActor):
             except PromptDenied as denied:
                 words = self.redact(str(denied))
                 raise TurnDenied(f"a hook denied the prompt of {self}: {words}") from None
+            except HookFailed as failed:
+                raise self._hook_error(turn, failed) from None
             finally:
                 self._stall_timer = None
             if step is None:
@@ -280,17 +292,27 @@ class TurnRunningActor(AnsweringActor):
     def _model_error(self, turn: Turn, failure: ModelFailure) -> TurnError:
         return model_error(failure, str(self), text=turn.text, tool_calls=turn.tool_calls)
 
-    def _timeout_error(self, turn: Turn, seconds: float, *, stalled: bool) -> TurnError:
+    def _hook_error(self, turn: Turn, failed: HookFailed) -> TurnError:
+        return HookError(
+            f"{failed.hook} of {self} {self.redact(failed.problem)}; the turn was ended",
+            hook=failed.hook,
+            text=turn.text,
+            tool_calls=turn.tool_calls,
+        )
+
+    def _timeout_error(
+        self, turn: Turn, seconds: float, waited_for: tuple[str, ...], *, stalled: bool
+    ) -> TurnError:
         failure = turn.failure or turn.suspicions.certain() or turn.suspicions.refusal()
         if failure is not None:
             self._note_refusal(failure)
             return self._model_error(turn, failure)
         kind = TurnStalled if stalled else TurnTimeout
         what = "was silent for" if stalled else "did not end within"
-        tools = f" while it waited for {' and '.join(turn.tools_at_work)}"
+        waiting = f" while it waited for {' and '.join(waited_for)}"
         return kind(
             f"a turn of {self} {what} {seconds:g} seconds and was cancelled"
-            f"{tools if turn.tools_at_work else ''}",
+            f"{waiting if waited_for else ''}",
             text=turn.text,
             tool_calls=turn.tool_calls,
         )

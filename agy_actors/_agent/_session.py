@@ -18,7 +18,17 @@ from loguru import logger
 
 from agy_actors._agent.ownership import Holder
 from agy_actors._agent.private_folders import make_private_folder
-from agy_actors._harness import Harness, make_agent, watch_steps
+from agy_actors._agent.session_errors import ConversationHeld, SessionBroken, reason_of
+from agy_actors._harness import (
+    Harness,
+    HookCalls,
+    HookFailed,
+    PromptDenied,
+    disconnected,
+    interrupt,
+    make_agent,
+    watch_steps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,7 +41,7 @@ if TYPE_CHECKING:
     from agy_actors._harness import OnLine, Variables
     from agy_actors._kernel import AsyncioActorRef
 
-__all__ = ["ConversationHeld", "PromptDenied", "Session", "SessionBroken"]
+__all__ = ["ConversationHeld", "HookFailed", "PromptDenied", "Session", "SessionBroken"]
 
 
 _LAST_WORDS = 1.0
@@ -41,26 +51,6 @@ _HELD = 10.0
 """Seconds for the harness to let go of a conversation that was broken off. It takes
 milliseconds, and tenths on a machine that is busy; where another program reads the database, it
 waits for that for 5 seconds (measured)."""
-
-_APPENDIX = "\nHarness stderr:"
-"""What the SDK begins the harness's last lines with in its errors. They are of all its
-turns, so what they say of a model's service need not be of this one."""
-
-
-class SessionBroken(Exception):
-    """The SDK's conversation cannot be used any more."""
-
-
-class ConversationHeld(RuntimeError):
-    """The harness has the conversation open for somebody else."""
-
-    def __init__(self, message: str, pid: int | None) -> None:
-        super().__init__(message)
-        self.pid = pid
-
-
-class PromptDenied(Exception):
-    """A hook denied the prompt, in these words. The conversation goes on."""
 
 
 class Session:
@@ -80,6 +70,8 @@ class Session:
         lock: is held while the session is open. `None` if the conversation needs no owner.
         saving: watches over whether turns are saved. `None` if nobody cares.
         variables: returns the context variables, with their values, for tools and hooks.
+        on_hook_failure: called when a hook, a policy or a handler has failed, on the session's
+            loop.
     """
 
     def __init__(
@@ -97,6 +89,7 @@ class Session:
         lock: ConversationLock | None = None,
         saving: SaveWatch | None = None,
         variables: Callable[[], Variables] = tuple,
+        on_hook_failure: Callable[[HookFailed], None] = lambda _: None,
     ) -> None:
         self._config = config
         self._lock = lock
@@ -105,6 +98,7 @@ class Session:
         self._start_timeout = start_timeout
         self._stop_grace = stop_grace
         self._start_limit: asyncio.Timeout | None = None
+        self._hooks = HookCalls(on_hook_failure, lambda failure: interrupt(self._agent, failure))
         self._harness = Harness(
             host=host,
             conversation=config.conversation_id or "",
@@ -115,11 +109,10 @@ class Session:
             on_death=on_death,
             on_wait=self._hold_start_limit,
             variables=variables,
-            on_denial=self._note_denial,
+            hooks=self._hooks,
         )
         self._agent = self._make_agent()
         self._on_step = on_step
-        self._denial: str | None = None
         self._opened = False
         self._steps: AsyncIterator[Step] | None = None
         self._broken: SessionBroken | None = None
@@ -172,14 +165,19 @@ class Session:
         """Whether the harness has a turn under way, asked for or begun by a trigger."""
         return self._opened and self._broken is None and not self._agent.conversation.is_idle
 
+    @property
+    def hooks_at_work(self) -> tuple[str, ...]:
+        """The hooks, policies and handlers that run now, by kind and name."""
+        return self._hooks.at_work
+
     async def open(self) -> None:
         """Open the agent.
 
         Raises:
             ConversationInUse: somebody else has the conversation open.
             TimeoutError: it did not come up in time.
-            OSError: a folder cannot be created.
-            Exception: whatever the SDK raises. Nothing is left running in either case.
+            HookFailed: a hook at the session's start failed.
+            Exception: whatever the SDK or the system raises. Nothing is left running.
         """
         # Before the harness does it: what it creates can be read by everybody.
         for folder in (self._config.save_dir, self._config.app_data_dir):
@@ -200,13 +198,20 @@ class Session:
                 if self._lock is not None:
                     await self._lock.wait_for_harness(_HELD)
                 await until_let_go(self._open)
+                self._opened = True
+                await self._hooks.wait_for_start(disconnected(self._agent))
         except BaseException as error:
-            self._harness.dispose()
-            self._release_lock()
+            slow = " and ".join(self.hooks_at_work)
+            if self._opened:
+                await self.close(at_once=not isinstance(error, HookFailed))
+            else:
+                self._harness.dispose()
+                self._release_lock()
             if isinstance(error, ConversationHeld) and self._lock is not None:
                 raise self._lock.in_use(Holder.here(error.pid)) from error
+            if slow and isinstance(error, TimeoutError):
+                raise TimeoutError(f"{slow} did not end in {self._start_timeout:g} s") from None
             raise
-        self._opened = True
         self._harness.settle()
         watch_steps(self._agent, self._on_step)
 
@@ -236,7 +241,7 @@ class Session:
             SessionBroken: the prompt did not get out, or the connection was closed.
         """
         self._check()
-        self._denial = None
+        self._hooks.begin_turn()
         self._prompt = prompt
         self._begun = not self._cut
         self._cut = self._answered = False
@@ -245,12 +250,13 @@ class Session:
         try:
             await self._agent.conversation.send(prompt)
         except (Exception, AntigravityCancelledError) as error:
-            raise self._break(_reason(error)) from error
+            raise self._break(reason_of(error)) from error
 
     async def next_step(self) -> Step | None:
         """Return the turn's next step, or `None` at its end, however that came.
 
         Raises:
+            HookFailed: a hook failed. The turn has ended, or must be ended.
             PromptDenied: a hook denied the prompt, and the turn has ended.
             SessionBroken: the SDK raised, or the connection was closed before the end.
         """
@@ -267,16 +273,20 @@ class Session:
                 if self._answered and self._saving is not None:
                     self._saving.end_turn()
                 self._answered = False
+                self._hooks.end_turn()
                 return None
             # The SDK ends the iteration as if the turn had ended (F1).
             raise self._break("the harness closed the connection") from None
         except AntigravityCancelledError:
             return None
+        except HookFailed:
+            self._hooks.begin_turn()  # It is known now what ends this one.
+            raise
         except Exception as error:
-            denial, self._denial = self._denial, None
-            if denial is not None and conversation.is_idle:
-                raise PromptDenied(denial) from None
-            raise self._break(_reason(error)) from error
+            if self._hooks.denied and conversation.is_idle:
+                self._hooks.end_turn(cancelled=self._cut)
+                return None
+            raise self._break(reason_of(error)) from error
         self._steps = steps
         self._answered = self._answered or step.source == StepSource.MODEL
         if step.source == StepSource.USER and not self._begun:
@@ -300,21 +310,29 @@ class Session:
             SessionBroken: the connection was closed.
         """
         self._cut = True
+        self._hooks.cancel()
         try:
             await self._agent.conversation.cancel()
         except Exception as error:
-            raise self._break(_reason(error)) from error
+            raise self._break(reason_of(error)) from error
 
     async def halt(self, grace: float) -> bool:
         """Cancel the turn, and return whether it ended and the conversation can go on."""
         try:
             async with asyncio.timeout(grace):
                 await self.cancel()
-                while await self.next_step() is not None:
+                while await self._has_more():
                     pass
         except (SessionBroken, TimeoutError):
             return False
         return True
+
+    async def _has_more(self) -> bool:
+        """Read a step of a turn that is being ended, and return whether there was one."""
+        try:
+            return await self.next_step() is not None
+        except (HookFailed, PromptDenied):
+            return True
 
     def _hold_start_limit(self, waits: bool) -> None:
         # Where many start at once, the last is not to fail of waiting for its turn.
@@ -322,9 +340,6 @@ class Session:
             now = asyncio.get_running_loop().time()
             with contextlib.suppress(RuntimeError):  # It is over just now.
                 self._start_limit.reschedule(None if waits else now + self._start_timeout)
-
-    def _note_denial(self, reason: str) -> None:
-        self._denial = reason
 
     def _hear(self, line: str, alone: bool) -> None:
         if self._saving is not None:
@@ -383,7 +398,3 @@ class Session:
                     self._harness.dispose()
             finally:
                 self._release_lock()
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).partition(_APPENDIX)[0].strip() or type(error).__name__

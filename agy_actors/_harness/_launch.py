@@ -19,6 +19,7 @@ from loguru import logger
 from agy_actors._harness._context import lend_variables, watch_denials
 from agy_actors._harness._quarters import OnLine, OwnQuarters, Quarters, SharedQuarters
 from agy_actors._harness._tools import guard_tools
+from agy_actors._harness.hook_calls import guard_hooks, guard_policies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from google.antigravity import Agent
 
     from agy_actors._harness._context import Variables
+    from agy_actors._harness.hook_calls import HookCalls
     from agy_actors._kernel import AsyncioActorRef
 
 __all__ = ["Harness"]
@@ -62,7 +64,7 @@ class Harness:
         on_wait: called with `True`, on the agent's loop, when the agent begins to wait for
             a place on a process, and with `False` when it has one.
         variables: returns the context variables, with their values, for tools and hooks.
-        on_denial: called with the reason, on the agent's loop, when a hook denies a prompt.
+        hooks: through what the agent's hooks, policies and handlers are called.
     """
 
     def __init__(
@@ -77,9 +79,9 @@ class Harness:
         on_death: Callable[[], None],
         on_wait: Callable[[bool], None],
         variables: Callable[[], Variables],
-        on_denial: Callable[[str], None],
+        hooks: HookCalls,
     ) -> None:
-        self._on_denial = on_denial
+        self._hooks = hooks
         self._variables = variables
         self._own = functools.partial(OwnQuarters, grace=grace, on_line=on_line, on_death=on_death)
         self._shared = host and functools.partial(
@@ -111,11 +113,14 @@ class Harness:
 
         def create_strategy(**runners: Any) -> Any:
             guard_tools(runners["tool_runner"])
+            guard_hooks(runners["hook_runner"], self._hooks)
             for runner in runners.values():
                 lend_variables(runner, self._variables)
-            watch_denials(runners["hook_runner"], self._on_denial)
+            watch_denials(runners["hook_runner"], self._hooks.note_denial)
             with _binary_known(config):
                 strategy = create(**runners)
+            if getattr(strategy, "_policies", None):
+                strategy._policies = guard_policies(strategy._policies, self._hooks)  # noqa: SLF001
             if _is_of_known_shape(strategy):
                 strategy._env = getattr(config, "env", None)  # noqa: SLF001
 

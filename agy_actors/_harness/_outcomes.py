@@ -73,17 +73,27 @@ async def run_in_thread(function: Callable[..., Any], /, *args: Any, **kwargs: A
     return await asyncio.to_thread(capture, function, *args, **kwargs)
 
 
-async def isolate(awaitable: Awaitable[Any]) -> Outcome:
+async def isolate(
+    awaitable: Awaitable[Any], *, until: asyncio.Future[None] | None = None
+) -> Outcome:
     """Await something in a task of its own, and return its outcome whatever it raises.
 
     So a `CancelledError` that the awaited code raised, which is returned, differs from a
     cancellation of the caller, which cancels the awaited code and is raised. Context
     variables that the awaited code sets are set for the caller.
+
+    Args:
+        awaitable: what to await.
+        until: if it is done first, the awaited code is cancelled.
     """
     context = contextvars.copy_context()
     task = asyncio.get_running_loop().create_task(_capture_await(awaitable), context=context)
+    futures: list[asyncio.Future[Any]] = [task] if until is None else [task, until]
     try:
-        await asyncio.wait([task])
+        await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
     except asyncio.CancelledError:
         task.cancel()
         await asyncio.wait([task])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from google.antigravity import Agent
 
-__all__ = ["watch_steps"]
+__all__ = ["disconnected", "interrupt", "watch_steps"]
 
 
 def watch_steps(agent: Agent, on_arrival: Callable[[], None]) -> None:
@@ -36,6 +36,27 @@ def watch_steps(agent: Agent, on_arrival: Callable[[], None]) -> None:
             "This release of google-antigravity queues steps in an unknown way; turns that"
             " triggers begin go unseen"
         )
+
+
+def interrupt(agent: Agent, error: Exception) -> None:
+    """Have an error raised to whoever reads the steps of an agent, after those that have come.
+
+    Args:
+        agent: an open agent. If it is of a kind without a `localharness`, nothing is raised.
+        error: what to raise.
+    """
+    processor: Any = getattr(agent.conversation.connection, "_processor", None)
+    queue = getattr(processor, "step_queue", None)
+    if isinstance(queue, asyncio.Queue):
+        queue.put_nowait(error)
+
+
+def disconnected(agent: Agent) -> asyncio.Future[Any]:
+    """Return what is done when the connection of an open agent is closed, if that is known."""
+    reader = getattr(agent.conversation.connection, "_reader_task", None)
+    if isinstance(reader, asyncio.Future):
+        return reader
+    return asyncio.get_running_loop().create_future()
 
 
 class _WatchedQueue(asyncio.Queue[Any]):

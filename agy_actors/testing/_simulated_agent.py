@@ -159,6 +159,11 @@ class SimulatedSession(Session):
     def _conversation(self) -> _Conversation:
         return self._stage.conversations.setdefault(self._id, _Conversation())
 
+    @property
+    def hooks_at_work(self) -> tuple[str, ...]:
+        """None: no hooks are called."""
+        return ()
+
     async def open(self) -> None:
         """Come up, in the time that the script says."""
         self._loop = asyncio.get_running_loop()

@@ -396,7 +396,9 @@ def test_a_log_that_begins_anew_is_another_one(
     assert after.size < after.log_size
 
 
-@pytest.mark.parametrize("index", [None, b"", b"\0" * 96, os.urandom(96)])
+@pytest.mark.parametrize(
+    "index", [None, b"", b"\0" * 96, os.urandom(96)], ids=["none", "empty", "zeros", "noise"]
+)
 def test_what_is_no_index_of_a_log_tells_nothing(tmp_path: Path, index: bytes | None) -> None:
     (tmp_path / "some.db").touch()
     (tmp_path / "some.db-wal").touch()

@@ -1,0 +1,386 @@
+"""Runs an agent's hooks, policies and handlers, so that none of them can harm the agent.
+
+What google-antigravity 0.1.22 does with what they raise, measured with `ScriptedModel`:
+
+*   A `pre_turn` hook that raises, or returns no `HookResult`, ends the connection. So does an
+    exception of one of the SDK's own hooks for steps.
+*   An `Exception` of a hook or a policy that decides on a tool call denies the call, and the
+    model is told. One of a hook that only observes is logged. One of a `stop` hook lets the
+    turn end. One of an `on_interaction` hook is given to the model as the user's answer. One of
+    an `on_session_start` hook is logged, and the agent starts.
+*   Anything else that is raised leaves the harness waiting for the hook's answer for ever.
+*   The harness cannot end a turn while it waits for a hook at the turn's start or end, or at a
+    compaction. While it waits for one about a tool call it can, and if that answers afterwards,
+    it closes the connection.
+
+Here, a hook that fails denies what it was asked about, if it was asked about something. Whether
+its failure also ends the turn depends on its kind: see `_Kind.ends_turn`. What is no `Exception`
+always ends the turn, and so does a result of a wrong type.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import dataclasses
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from google.antigravity.hooks import policy
+from google.antigravity.types import HookResult, QuestionHookResult, StopHookResult
+
+from agy_actors._harness._outcomes import Outcome, Raised, describe, isolate, name_of
+from agy_actors._kernel import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+__all__ = ["KINDS", "HookCalls", "HookFailed", "PromptDenied", "guard_hooks", "guard_policies"]
+
+_LONGEST = 2_000  # Characters of what a hook raised; arbitrary: a long message, and no document.
+
+
+class PromptDenied(Exception):
+    """A hook denied the prompt, in these words. The conversation goes on."""
+
+
+class HookFailed(Exception):
+    """A hook, a policy or a handler raised something, or returned something of a wrong type."""
+
+    def __init__(self, hook: str, problem: str, kind: str = "") -> None:
+        super().__init__(f"{hook} {problem}")
+        self.hook = hook
+        """Its kind and its name, as in "pre_turn hook 'check_budget'"."""
+        self.problem = problem
+        """What it did, as in "raised ValueError: no budget"."""
+        self.kind = kind
+        """The type of what it raised or returned: no text that could quote a prompt."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """A kind of hook: what it may return, and what happens if one fails."""
+
+    name: str
+    """As in the SDK's decorators."""
+
+    where: str = ""
+    """The attribute of the SDK's runner that lists the hooks."""
+
+    accepts: Callable[[Any], bool] = lambda _: True
+    """Returns whether a hook may return this."""
+
+    wanted: str = ""
+    """What a hook may return, for the error message."""
+
+    ends_turn: bool = False
+    """Whether an `Exception` ends the turn. What is no `Exception` always does."""
+
+    denial: Callable[[str], Any] = lambda _: None
+    """Returns what to answer in place of a hook that failed, given what it did."""
+
+    ends_it_at_once: bool = True
+    """Whether the turn is ended at the failure, and not left to end by itself, which it does
+    right after hooks of this kind."""
+
+    must_answer_in_time: bool = False
+    """Whether the harness ends a turn without the hook's answer, which it must not get then."""
+
+    in_task: bool = True
+    """Whether a hook runs in a task of its own."""
+
+
+def _deny(why: str) -> HookResult:
+    return HookResult(allow=False, message=why)
+
+
+def _one_of(*types: type | None) -> Callable[[Any], bool]:
+    return lambda value: any(
+        value is None if kind is None else isinstance(value, kind) for kind in types
+    )
+
+
+_SESSION_START = _Kind(name="on_session_start hook", where="_on_session_start_hooks")
+_SESSION_END = _Kind(name="on_session_end hook", where="_on_session_end_hooks")
+_STEP = _Kind(name="step hook", where="_pre_step_hooks_list", in_task=False)
+# Those of the SDK's telemetry keep what one enters for the next to leave, in one context.
+KINDS = (
+    _Kind(
+        name="pre_turn hook",
+        where="_pre_turn_hooks",
+        accepts=_one_of(HookResult),
+        wanted="a HookResult",
+        ends_turn=True,
+        denial=_deny,
+        ends_it_at_once=False,
+    ),
+    _Kind(name="post_turn hook", where="_post_turn_hooks", ends_it_at_once=False),
+    _Kind(
+        name="stop hook",
+        where="_stop_hooks",
+        accepts=_one_of(StopHookResult, None),
+        wanted="a StopHookResult or None",
+        ends_turn=True,
+        denial=lambda _: StopHookResult(),
+        ends_it_at_once=False,
+    ),
+    _Kind(
+        name="pre_tool_call_decide hook",
+        where="_pre_tool_call_decide_hooks",
+        accepts=_one_of(HookResult),
+        wanted="a HookResult",
+        denial=_deny,
+        must_answer_in_time=True,
+    ),
+    _Kind(name="post_tool_call hook", where="_post_tool_call_hooks", must_answer_in_time=True),
+    _Kind(name="on_tool_error hook", where="_on_tool_error_hooks", must_answer_in_time=True),
+    _Kind(
+        name="on_interaction hook",
+        where="_on_interaction_hooks",
+        accepts=_one_of(QuestionHookResult, None),
+        wanted="a QuestionHookResult or None",
+        ends_turn=True,
+        must_answer_in_time=True,
+    ),
+    _Kind(name="on_compaction hook", where="_on_compaction_hooks"),
+    _STEP,
+    dataclasses.replace(_STEP, where="_post_step_hooks_list"),
+    _SESSION_START,
+    _SESSION_END,
+)
+_WHEN = _Kind(name="when predicate", must_answer_in_time=True)
+_ASK_USER = _Kind(
+    name="ask_user handler",
+    # The SDK takes whatever is true for a yes: "no", for one, and each HookResult.
+    accepts=lambda value: not isinstance(value, str | bytes | HookResult),
+    wanted="True or False",
+    must_answer_in_time=True,
+)
+
+
+class HookCalls:
+    """The calls of one conversation's hooks. For the agent's loop.
+
+    Args:
+        on_failure: called with each failure.
+        interrupt: called with a failure that is to end the running turn at once.
+    """
+
+    def __init__(
+        self, on_failure: Callable[[HookFailed], None], interrupt: Callable[[HookFailed], None]
+    ) -> None:
+        self._on_failure = on_failure
+        self._interrupt = interrupt
+        self._failure: HookFailed | None = None
+        self._denial: str | None = None
+        self._running: dict[asyncio.Future[None], str] = {}
+        self.started: asyncio.Future[HookFailed | None] | None = None
+        """Done when the hooks at the session's start are, if there are such hooks."""
+
+    @property
+    def at_work(self) -> tuple[str, ...]:
+        """Those that run now, by kind and name."""
+        return tuple(self._running.values())
+
+    async def wait_for_start(self, disconnected: asyncio.Future[Any]) -> None:
+        """Wait for the hooks at the session's start, which the harness calls when it is open.
+
+        Args:
+            disconnected: done when the harness closes the connection.
+
+        Raises:
+            HookFailed: one of them failed.
+            ConnectionError: the connection was closed first.
+        """
+        if self.started is None:
+            return
+        await asyncio.wait([self.started, disconnected], return_when=asyncio.FIRST_COMPLETED)
+        if not self.started.done():
+            raise ConnectionError("the harness closed the connection while the session started")
+        failure = self.started.result()
+        if failure is not None:
+            raise failure
+
+    @property
+    def denied(self) -> bool:
+        """Whether a hook denied the turn's prompt."""
+        return self._denial is not None
+
+    def note_denial(self, reason: str) -> None:
+        """Note that a hook denied the turn's prompt."""
+        self._denial = reason
+
+    def begin_turn(self) -> None:
+        """Forget what ended the turn before."""
+        self._failure = self._denial = None
+
+    def end_turn(self, *, cancelled: bool = False) -> None:
+        """Raise what the turn that has just ended failed with, if it did.
+
+        Args:
+            cancelled: whether the turn was cancelled, so that a denial may be no hook's.
+
+        Raises:
+            HookFailed: a hook failed.
+            PromptDenied: a hook denied the turn's prompt.
+        """
+        failure, denial = self._failure, self._denial
+        self.begin_turn()
+        if failure is not None:
+            raise failure from None
+        if denial is not None and not cancelled:
+            raise PromptDenied(denial) from None
+
+    def cancel(self) -> None:
+        """Cancel the hooks of a turn that is about to be ended, and forget what ends it."""
+        self._failure = None
+        for over in self._running:
+            if not over.done():
+                over.set_result(None)
+
+    async def call(self, kind: _Kind, name: str, function: Callable[[], Awaitable[Any]]) -> Outcome:
+        """Call a hook, and return its result, or a `HookFailed`."""
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._running[over] = name
+        try:
+            outcome = await (isolate(function(), until=over) if kind.in_task else _here(function))
+            if over.done():
+                return self._cancelled(kind, name)
+            failure, ends_turn = _judge(kind, name, outcome)
+            if failure is None:
+                return outcome
+            self._on_failure(failure)
+            if ends_turn and kind not in (_SESSION_START, _SESSION_END):
+                self._end_turn(kind, failure)
+                if kind.must_answer_in_time:
+                    # Else the model might be asked once more before the turn is ended.
+                    await over
+                    return self._cancelled(kind, name)
+            return Outcome(error=failure)
+        finally:
+            del self._running[over]
+
+    def _end_turn(self, kind: _Kind, failure: HookFailed) -> None:
+        first, self._failure = self._failure is None, self._failure or failure
+        if first and kind.ends_it_at_once:
+            self._interrupt(failure)
+
+    def _cancelled(self, kind: _Kind, name: str) -> Outcome:
+        if kind.must_answer_in_time:
+            # The SDK's task ends by it, and sends no answer.
+            raise asyncio.CancelledError
+        return Outcome(error=HookFailed(name, "was cancelled with the turn"))
+
+
+def _judge(kind: _Kind, name: str, outcome: Outcome) -> tuple[HookFailed | None, bool]:
+    """Return a hook's failure, if it is one, and whether it ends the turn."""
+    error = outcome.error
+    if error is None:
+        if kind.accepts(outcome.value):
+            return None, False
+        problem = f"returned {shown(outcome.value)}; it must return {kind.wanted}"
+        return HookFailed(name, problem, type(outcome.value).__name__), True
+    if isinstance(error, Raised):
+        error = error.error
+    said = describe(error)
+    if len(said) > _LONGEST:
+        said = f"{said[:_LONGEST]} …"
+    failure = HookFailed(name, f"raised {said}", type(error).__name__)
+    return failure, kind.ends_turn or not isinstance(error, Exception)
+
+
+async def _here(function: Callable[[], Awaitable[Any]]) -> Outcome:
+    """Await something in the running task, and return its outcome whatever it raises."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    try:
+        return Outcome(await function())
+    except BaseException as error:
+        cancelled = task is not None and task.cancelling() > before
+        if cancelled and isinstance(error, asyncio.CancelledError):
+            raise
+        return Outcome(error=error)
+
+
+class _GuardedHook:
+    """Stands in the SDK's runner for a hook."""
+
+    def __init__(self, hook: Any, kind: _Kind, calls: HookCalls) -> None:
+        self._hook = hook
+        self._kind = kind
+        self._calls = calls
+        self._name = f"{kind.name} {name_of(hook)!r}"
+
+    async def run(self, *args: Any, **kwargs: Any) -> Any:
+        async def call() -> Any:
+            return await self._hook.run(*args, **kwargs)
+
+        outcome = await self._calls.call(self._kind, self._name, call)
+        if outcome.error is None:
+            return outcome.value
+        if self._kind is _SESSION_START:
+            raise outcome.error
+        return self._kind.denial(str(outcome.error))
+
+
+def guard_hooks(runner: Any, calls: HookCalls) -> None:
+    """Have a runner's hooks called through `calls`.
+
+    Args:
+        runner: the SDK's runner of an agent's hooks, with all of them.
+        calls: of the agent's conversation.
+    """
+    for kind in KINDS:
+        hooks: list[Any] = getattr(runner, kind.where, [])
+        hooks[:] = [_GuardedHook(hook, kind, calls) for hook in hooks]
+    if not getattr(runner, _SESSION_START.where, ()):
+        return
+    started = calls.started = asyncio.get_running_loop().create_future()
+    dispatch = runner.dispatch_session_start
+
+    async def dispatch_session_start(*args: Any, **kwargs: Any) -> None:
+        failure: HookFailed | None = None
+        try:
+            await dispatch(*args, **kwargs)
+        except HookFailed as error:
+            failure = error
+        if not started.done():
+            started.set_result(failure)
+
+    runner.dispatch_session_start = dispatch_session_start
+
+
+def guard_policies(policies: Sequence[Any], calls: HookCalls) -> list[policy.Policy]:
+    """Return policies like these whose predicates and handlers are called through `calls`.
+
+    If one fails, it raises `HookFailed`, whereupon the SDK denies the tool call.
+    """
+    return [_guard_policy(rule, calls) for rule in policy.flatten_policies(policies)]
+
+
+def _guard_policy(rule: policy.Policy, calls: HookCalls) -> policy.Policy:
+    guarded = copy.copy(rule)
+    owner = rule.name or rule.tool
+    for field, kind in (("when", _WHEN), ("ask_user", _ASK_USER)):
+        function = getattr(rule, field)
+        if function is not None:
+            # It is frozen, and not every kind of policy can be made with each field.
+            object.__setattr__(guarded, field, _guard_function(function, kind, owner, calls))
+    return guarded
+
+
+def _guard_function(
+    function: Callable[..., Any], kind: _Kind, owner: str, calls: HookCalls
+) -> Callable[..., Any]:
+    name = f"{kind.name} {name_of(function)!r} of policy {owner!r}"
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        async def call_it() -> Any:
+            result = function(*args, **kwargs)
+            return await result if inspect.isawaitable(result) else result
+
+        return (await calls.call(kind, name, call_it)).get()
+
+    call.__annotations__ = {}  # The SDK reads those of the function, where it has some.
+    return functools.update_wrapper(call, function)
