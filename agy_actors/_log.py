@@ -14,6 +14,8 @@ import threading
 
 from loguru import logger
 
+from agy_actors._kernel import InvalidArgument, shown
+
 __all__ = ["carry_over_logging", "hush_sdk"]
 
 logger.disable("agy_actors")
@@ -24,15 +26,19 @@ _SDK = "/google/antigravity/"
 _LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 
 
-def carry_over_logging(level: int = logging.INFO) -> None:
+def carry_over_logging(level: int | str = logging.INFO) -> None:
     """Have what pykka and the SDK say by standard `logging` go to loguru too.
 
     The SDK's words may quote prompts and what a service answered, so all of them become
     DEBUG. Lines are bound with `origin`: `"pykka"` or `"google.antigravity"`.
 
     Args:
-        level: the least level of standard logging that is carried over.
+        level: the least level of standard logging that is carried over: its number or its name.
+
+    Raises:
+        InvalidArgument: it is neither. Nothing is changed.
     """
+    level = _number_of(level)
     pykka_logger = logging.getLogger("pykka")
     if not any(isinstance(handler, _ToLoguru) for handler in pykka_logger.handlers):
         pykka_logger.addHandler(_ToLoguru("pykka"))
@@ -51,6 +57,13 @@ def hush_sdk() -> None:
     root = logging.getLogger()
     if _hush not in root.filters:
         root.addFilter(_hush)
+
+
+def _number_of(level: int | str) -> int:
+    number = logging.getLevelNamesMapping().get(level) if isinstance(level, str) else level
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise InvalidArgument(f"level is a level of logging, such as INFO, got {shown(level)}")
+    return number
 
 
 class _ToLoguru(logging.Handler):

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from loguru import logger
 
-from agy_actors import Chat, GetStatistics, ModelError, Supervisor, carry_over_logging
+from agy_actors import (
+    Chat,
+    GetStatistics,
+    InvalidArgument,
+    ModelError,
+    Supervisor,
+    carry_over_logging,
+)
 from agy_actors._log import _hush, _ToLoguru, hush_sdk
 from agy_actors.testing import ScriptedModel, http_error
 
@@ -150,6 +157,23 @@ def test_carrying_over_twice_says_nothing_twice(
     logging.getLogger("pykka").warning("once")
 
     assert [line["message"] for line in lines].count("once") == 1
+
+
+def test_a_level_may_be_given_by_its_name(lines: list[dict[str, Any]], carried_over: None) -> None:
+    carry_over_logging("WARNING")
+
+    say_as_the_sdk("AgentActor-1 (poet)")
+    logging.getLogger("pykka").info("too low")
+
+    assert [line["message"] for line in lines] == ["words"]
+
+
+@pytest.mark.parametrize("level", ["loud", "", None, True, 1.5], ids=repr)
+def test_a_level_that_is_none_is_refused(level: Any, carried_over: None) -> None:
+    with pytest.raises(InvalidArgument, match="level"):
+        carry_over_logging(level)
+
+    assert _hush.carry_from == logging.INFO
 
 
 def say_as_the_sdk(thread_name: str, path: str = SDK_FILE) -> list[logging.LogRecord]:

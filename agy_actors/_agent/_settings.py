@@ -6,6 +6,7 @@ import math
 import os
 
 from agy_actors._agent._errors import InvalidConfig
+from agy_actors._kernel import shown
 
 __all__ = [
     "CANCEL_GRACE",
@@ -54,9 +55,13 @@ def conversations_per_process() -> int:
     given = os.environ.get(variable)
     if not given:
         return _CONVERSATIONS
-    if not given.isdecimal() or int(given) < 1:
-        raise InvalidConfig(f"{variable} must be a whole number from 1, got {given!r}")
-    return int(given)
+    try:
+        number = int(given) if given.isdecimal() else 0
+    except ValueError:  # More digits than Python converts.
+        number = 0
+    if number < 1:
+        raise InvalidConfig(f"{variable} must be a whole number from 1, got {shown(given)}")
+    return number
 
 
 def stall_timeout() -> float:
@@ -73,5 +78,5 @@ def _seconds(variable: str, default: float) -> float:
     except ValueError:
         seconds = math.nan
     if not seconds > 0:
-        raise InvalidConfig(f"{variable} must be a number of seconds above 0, got {given!r}")
+        raise InvalidConfig(f"{variable} must be a number of seconds above 0, got {shown(given)}")
     return seconds
