@@ -29,8 +29,10 @@ from typing import TYPE_CHECKING, Any
 
 from google.antigravity.hooks import policy
 from google.antigravity.types import HookResult, QuestionHookResult, StopHookResult
+from loguru import logger
 
-from agy_actors._harness._outcomes import Outcome, Raised, describe, isolate, name_of
+from agy_actors._harness._outcomes import Outcome, Raised, capture, describe, isolate, name_of
+from agy_actors._harness.valid_values import replace_surrogates
 from agy_actors._kernel import shown
 
 if TYPE_CHECKING:
@@ -318,7 +320,11 @@ class _GuardedHook:
 
         outcome = await self._calls.call(self._kind, self._name, call)
         if outcome.error is None:
-            return outcome.value
+            valid = capture(replace_surrogates, outcome.value)
+            if valid.error is not None or valid.value is outcome.value:
+                return outcome.value
+            logger.warning("What {} returned holds lone surrogates: replaced", self._name)
+            return valid.value
         if self._kind is _SESSION_START:
             raise outcome.error
         return self._kind.denial(str(outcome.error))
