@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pykka
 from loguru import logger
 
-from agy_actors._kernel import AsyncioActor, Lane, MailboxFull, Message, current_host, forks
+from agy_actors._kernel import (
+    AsyncioActor,
+    Lane,
+    MailboxFull,
+    Message,
+    ProcessBound,
+    current_host,
+    forks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -241,8 +249,10 @@ class _Subscriber(AsyncioActor):
             logger.exception("A subscriber failed at {}", type(message.event).__name__)
 
 
-class Subscription:
+class Subscription(ProcessBound):
     """A callback that is told of events until it is cancelled or the supervisor ends."""
+
+    _instead_of_pickling = "cancel it where it is; events themselves can be sent"
 
     def __init__(self, callback: Callable[[Any], object], capacity: int) -> None:
         actor = _Subscriber(callback, capacity)

@@ -39,6 +39,11 @@ class AgentRef(AsyncioActorRef):
     `ask`, `tell`, `stop` and `is_alive` are pykka's, typed by the message.
     """
 
+    _instead_of_pickling = (
+        "send the agent's name and look it up in the process that has it"
+        " (`supervisor.children()[name]`), or start a supervisor and agents in the other process"
+    )
+
     def __init__(self, actor: AgentActor) -> None:
         super().__init__(actor)
         self.name = actor.spec.name

@@ -27,6 +27,7 @@ from google.antigravity.types import Text, Thought, ToolCall
 from agy_actors._kernel import (
     AskTimeout,
     Change,
+    ProcessBound,
     ReplyFuture,
     check_optional_seconds,
     current_host,
@@ -218,13 +219,15 @@ class Tape:
         _call(wakers)
 
 
-class StreamCursor(Iterator[T], AsyncIterator[T], Generic[T]):
+class StreamCursor(ProcessBound, Iterator[T], AsyncIterator[T], Generic[T]):
     """Reads a stream from its beginning, with `for` or with `async for`.
 
     Each is for one reader at a time. Closing the last one that is open before the turn
     has ended cancels the turn. So does losing it, as by leaving a loop over it early, if
     nobody reads on within half a second.
     """
+
+    _instead_of_pickling = "read it where it is, and send what it brings"
 
     def __init__(
         self,
@@ -320,7 +323,7 @@ class StreamCursor(Iterator[T], AsyncIterator[T], Generic[T]):
             raise AskTimeout(f"nothing came from the turn within {self._timeout} seconds") from None
 
 
-class ChatStream:
+class ChatStream(ProcessBound):
     """The answer to a `Chat`, as it comes.
 
     Iterate it for the text, in pieces, with `for` or, in an event loop, `async for`.
@@ -335,6 +338,8 @@ class ChatStream:
 
     Every method may be called from any thread.
     """
+
+    _instead_of_pickling = "read it where it is, and send what it brings, or its `result()`"
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape

@@ -23,6 +23,7 @@ from agy_actors._kernel._errors import (
     ForkedProcessError,
     InvalidArgument,
     MailboxFull,
+    NotPicklableError,
     UnknownMessage,
 )
 from agy_actors._kernel._future import ReplyFuture, fail, resolve
@@ -38,6 +39,7 @@ from agy_actors._kernel._mailbox import Envelope, Mailbox
 from agy_actors._kernel._message import DEFERRED, Lane, Message, find_handler, takes_turn
 from agy_actors._kernel._ref import AsyncioActorRef
 from agy_actors._kernel._waiting import Arrivals, Change
+from agy_actors._kernel.process_bound import ProcessBound
 
 __all__ = [
     "DEFERRED",
@@ -61,6 +63,8 @@ __all__ = [
     "Mailbox",
     "MailboxFull",
     "Message",
+    "NotPicklableError",
+    "ProcessBound",
     "ReplyFuture",
     "ThreadHost",
     "UnknownMessage",

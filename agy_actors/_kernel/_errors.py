@@ -13,6 +13,7 @@ __all__ = [
     "ForkedProcessError",
     "InvalidArgument",
     "MailboxFull",
+    "NotPicklableError",
     "UnknownMessage",
 ]
 
@@ -58,3 +59,7 @@ class ForkedProcessError(AgyActorsError, RuntimeError):
         # With a default, so that it can be unpickled: a child may send it to its parent.
         super().__init__(message)
         self.parent_pid = parent_pid
+
+
+class NotPicklableError(AgyActorsError, TypeError):
+    """Raised when a ref, a future, a stream or a subscription is pickled. Says what to do."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import queue
 import sys
 import threading
@@ -32,6 +33,7 @@ from agy_actors._kernel import forks
 from agy_actors._kernel._arguments import check_optional_seconds
 from agy_actors._kernel._errors import AskTimeout
 from agy_actors._kernel._host import current_host
+from agy_actors._kernel.process_bound import ProcessBound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -52,7 +54,7 @@ _PENDING, _VALUE, _ERROR, CANCELLED = range(4)
 _STATE_NAMES = ("pending", "done", "failed", "cancelled")
 
 
-class ReplyFuture(pykka.Future[T]):
+class ReplyFuture(ProcessBound, pykka.Future[T]):
     """A reply that is here or will come.
 
     It may be waited for from any number of threads (`get`), from any event loop
@@ -63,6 +65,8 @@ class ReplyFuture(pykka.Future[T]):
     In a forked child, every use of a pending future of the parent raises `ForkedProcessError`.
     One that was resolved before the fork returns its value, or raises its error.
     """
+
+    _instead_of_pickling = "wait for the reply where the future is, and send that"
 
     _get_hook: Callable[[float | None], T] | None = None
     _hook_lock: threading.RLock | None = None
@@ -374,3 +378,22 @@ def fail(future: pykka.Future[Any] | None, error: BaseException) -> None:
         future.fail(error)
     elif future is not None:
         future.set_exception((type(error), error, error.__traceback__))
+
+
+def _checked(derive: Callable[..., Any]) -> Callable[..., Any]:
+    """Return one of pykka's methods that derive a future, which raises for a parent's."""
+
+    @functools.wraps(derive)
+    def derive_here(*arguments: Any) -> Any:
+        for argument in arguments:
+            if isinstance(argument, ReplyFuture):
+                argument.done()  # Raises in a forked child if it is pending.
+        return derive(*arguments)
+
+    return derive_here
+
+
+# A future that is derived in a forked child would else stay pending for ever. They are set here,
+# and not defined in the class, to keep pykka's generic types of them.
+for _derive in (pykka.Future.filter, pykka.Future.join, pykka.Future.map, pykka.Future.reduce):
+    setattr(ReplyFuture, _derive.__name__, _checked(_derive))

@@ -16,6 +16,7 @@ from agy_actors._kernel._errors import AskTimeout
 from agy_actors._kernel._future import ReplyFuture
 from agy_actors._kernel._mailbox import Envelope
 from agy_actors._kernel._message import TURN, Message
+from agy_actors._kernel.process_bound import ProcessBound
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -42,12 +43,17 @@ def _goes_bare(kind: Hashable) -> bool:
     return not (takes_turns or issubclass(kind, _NEED_ENVELOPES))
 
 
-class AsyncioActorRef(pykka.ActorRef[Any]):
+class AsyncioActorRef(ProcessBound, pykka.ActorRef[Any]):
     """A reference to an actor, for every thread. It stays valid across restarts.
 
     It is for the process that the actor runs in: in a forked child, every use of it raises
     `ForkedProcessError`.
     """
+
+    _instead_of_pickling = (
+        "send its name, or any message, and look the actor up in that process, or start another"
+        " there (a supervisor of its own, for agents)"
+    )
 
     actor_inbox: Mailbox  # pyright: ignore[reportIncompatibleVariableOverride] # never replaced
     """See `AsyncioActor.actor_inbox`."""

@@ -35,6 +35,11 @@ class OwnerRef(AsyncioActorRef):
     `async with`, the event loop runs on meanwhile.
     """
 
+    _instead_of_pickling = (
+        "send its name and look it up in the process that has it, or start a supervisor in the"
+        " other process"
+    )
+
     def __init__(self, actor: ParentActor) -> None:
         super().__init__(actor)
         self.name = actor.name

@@ -124,7 +124,11 @@ USES_OF_A_FUTURE: dict[str, Callable[[ReplyFuture[Any]], Any]] = {
     "set_get_hook": lambda future: future.set_get_hook(lambda _: 1),
     "to_concurrent": lambda future: future.to_concurrent(),
     "as_completed": lambda future: list(as_completed([future])),
-    "map": lambda future: future.map(str).get(),
+    "map": lambda future: future.map(str),
+    "filter": lambda future: future.filter(bool),
+    "reduce": lambda future: future.reduce(max),
+    "join": lambda future: future.join(ReplyFuture()),
+    "join another with it": lambda future: ReplyFuture().join(future),
 }
 
 
