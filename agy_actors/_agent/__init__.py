@@ -6,6 +6,7 @@ from agy_actors._agent._as_tool import make_tool
 from agy_actors._agent._errors import (
     AgentDeadError,
     AgentStartError,
+    CompactionFailed,
     ConversationInUse,
     HookError,
     InvalidConfig,
@@ -76,6 +77,7 @@ __all__ = [
     "ChatReply",
     "ChatStream",
     "ClearHistory",
+    "CompactionFailed",
     "ConfirmationAsked",
     "ConversationInUse",
     "Delete",

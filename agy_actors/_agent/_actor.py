@@ -25,7 +25,7 @@ import pykka
 from agy_actors._agent import _messages as messages
 from agy_actors._agent._answers import Outcome, Reporter
 from agy_actors._agent._diagnosis import diagnose
-from agy_actors._agent._errors import ConversationInUse, ModelError, TurnInterrupted
+from agy_actors._agent._errors import RENEWING, ConversationInUse, TurnInterrupted
 from agy_actors._agent._session import Session
 from agy_actors._agent._settings import STOP_GRACE, start_timeout
 from agy_actors._agent._suspicion import read_rumour
@@ -294,10 +294,8 @@ class AgentActor(TurnTakingActor):
 
     def _harness_died(self, session: Session) -> None:
         self._sessions.lose(session)
-        if session is not self._session or self._broken or self._ended:
+        if session is not self._session or self._broken or self._ended or self._ending is not None:
             return  # The end of one that is not used any more, or not yet, is no crash.
-        if self._ending is not None:
-            return
         self._harness_gone = True
         if self.spec.hub.active:
             self._publish(HarnessDied, pid=session.pid)
@@ -308,7 +306,7 @@ class AgentActor(TurnTakingActor):
         if self._broken or self._ended or self._closing:
             return
         self._broken = True
-        self.outcome = Outcome.RENEWED if isinstance(error, ModelError) else Outcome.CRASHED
+        self.outcome = Outcome.RENEWED if isinstance(error, RENEWING) else Outcome.CRASHED
         self.error = error
         if self.spec.hub.active:
             self._publish(AgentCrashed, error=f"{type(error).__name__}: {error}")

@@ -22,6 +22,7 @@ __all__ = [
     "QUOTA_STATUS",
     "ModelFailure",
     "diagnose",
+    "failed_checkpoint",
     "is_denial",
     "model_error",
     "redact",
@@ -46,6 +47,7 @@ _NETWORK = re.compile(
 _DENIAL = re.compile(
     r"denied by pre-tool hook|No policy rule matched tool|blocked due to pre-tool hook"
 )
+_CHECKPOINT = re.compile(r"context summarization: checkpoint step (\d+) failed")
 QUOTA_STATUS = 429
 """Too Many Requests (RFC 6585)."""
 
@@ -69,6 +71,12 @@ def diagnose(text: str) -> ModelFailure | None:
     return ModelFailure(
         status, _retry_after(text), shorten(text[found.start() :] if found else text)
     )
+
+
+def failed_checkpoint(text: str) -> int | None:
+    """Return the index of the step in which a compaction failed, if a text says that one did."""
+    found = _CHECKPOINT.search(text)
+    return None if found is None else int(found[1])
 
 
 def is_denial(text: str) -> bool:

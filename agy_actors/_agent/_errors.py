@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from google.antigravity.types import ToolCall
 
 __all__ = [
+    "RENEWING",
     "AgentDeadError",
     "AgentStartError",
+    "CompactionFailed",
     "ConversationInUse",
     "HookError",
     "InvalidConfig",
@@ -144,6 +146,15 @@ class QuotaExceeded(ModelError):
         self.retry_after = retry_after
 
 
+class CompactionFailed(TurnError):
+    """Raised when a conversation cannot go on since its context could not be summarised.
+
+    The request for a summary failed in an earlier turn. The harness never repeats it, and ends
+    each turn with the same error without asking the model. Conversations are mended when they are
+    opened, so this comes only where that was not possible. What helps is a new conversation.
+    """
+
+
 class InvalidOutput(TurnError):
     """Raised when an answer does not fit the `response_schema`, or is no structured one."""
 
@@ -206,3 +217,8 @@ class TurnTimeout(TurnError, TimeoutError):
     """Raised when a turn did not end within its timeout."""
 
     retryable = True
+
+
+RENEWING = (ModelError, CompactionFailed)
+"""Errors that come from the model's service by way of the harness, which may close the connection:
+the agent is renewed, which is no crash."""

@@ -191,7 +191,12 @@ class Life:
 
     def compaction_indices(self) -> list[int]:
         """Return where in the history the context was compacted."""
-        return [i for i, step in enumerate(self.steps) if step.type == StepType.COMPACTION]
+        unfinished = (StepStatus.ACTIVE, StepStatus.ERROR)  # One that failed stays active.
+        return [
+            i
+            for i, step in enumerate(self.steps)
+            if step.type == StepType.COMPACTION and step.status not in unfinished
+        ]
 
     def last_response(self) -> str | None:
         """Return the agent's last complete response, not a subagent's."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from agy_actors._agent._answers import AnsweringActor, Outcome
 from agy_actors._agent._diagnosis import QUOTA_STATUS, diagnose, model_error
 from agy_actors._agent._errors import (
+    CompactionFailed,
     HookError,
     InvalidOutput,
     TurnCancelled,
@@ -207,7 +208,7 @@ class TurnRunningActor(AnsweringActor):
             self.spec.pace.accepted(self.spec.pace_key)
             if tape is not None:
                 tape.push(event)
-        if turn.failure is not before:
+        if turn.failure is not before and not turn.compaction_failed:
             self._note_refusal(turn.failure)
         self._check_valves(turn)
 
@@ -290,6 +291,15 @@ class TurnRunningActor(AnsweringActor):
             self.spec.pace.refused(self.spec.pace_key, failure.retry_after)
 
     def _model_error(self, turn: Turn, failure: ModelFailure) -> TurnError:
+        if turn.compaction_failed:
+            return CompactionFailed(
+                f"the conversation of {self} cannot go on: in an earlier turn, the request to the"
+                f" model to summarise it failed ({failure.message}), and the harness does not"
+                " repeat it; Delete the agent and create it again, or give it a new"
+                " conversation_id",
+                text=turn.text,
+                tool_calls=turn.tool_calls,
+            )
         return model_error(failure, str(self), text=turn.text, tool_calls=turn.tool_calls)
 
     def _hook_error(self, turn: Turn, failed: HookFailed) -> TurnError:
@@ -305,7 +315,8 @@ class TurnRunningActor(AnsweringActor):
     ) -> TurnError:
         failure = turn.failure or turn.suspicions.certain() or turn.suspicions.refusal()
         if failure is not None:
-            self._note_refusal(failure)
+            if not turn.compaction_failed:
+                self._note_refusal(failure)
             return self._model_error(turn, failure)
         kind = TurnStalled if stalled else TurnTimeout
         what = "was silent for" if stalled else "did not end within"
@@ -324,7 +335,8 @@ class TurnRunningActor(AnsweringActor):
 
     def _broken_error(self, turn: Turn, reason: str) -> TurnError:
         said = diagnose(reason)
-        self._note_refusal(said)
+        if not turn.compaction_failed:  # Else it repeats what the service said long ago.
+            self._note_refusal(said)
         failure = said or turn.failure or turn.suspicions.certain()
         if failure is not None:
             return self._model_error(turn, failure)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tenacity
 from google.antigravity.types import AntigravityCancelledError, StepSource, StopReason
 from loguru import logger
 
+from agy_actors._agent.mending import mend_conversation
 from agy_actors._agent.ownership import Holder
-from agy_actors._agent.private_folders import make_private_folder
+from agy_actors._agent.private_folders import make_private_folders
 from agy_actors._agent.session_errors import ConversationHeld, SessionBroken, reason_of
 from agy_actors._harness import (
     Harness,
@@ -180,9 +180,7 @@ class Session:
             Exception: whatever the SDK or the system raises. Nothing is left running.
         """
         # Before the harness does it: what it creates can be read by everybody.
-        for folder in (self._config.save_dir, self._config.app_data_dir):
-            if folder is not None:
-                make_private_folder(Path(folder))
+        make_private_folders(self._config.save_dir, self._config.app_data_dir)
         if self._saving is not None:
             self._saving.open()
         if self._lock is not None:
@@ -197,6 +195,7 @@ class Session:
             async with asyncio.timeout(self._start_timeout) as self._start_limit:
                 if self._lock is not None:
                     await self._lock.wait_for_harness(_HELD)
+                    await mend_conversation(self._config)
                 await until_let_go(self._open)
                 self._opened = True
                 await self._hooks.wait_for_start(disconnected(self._agent))

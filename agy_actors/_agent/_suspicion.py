@@ -25,7 +25,7 @@ import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from agy_actors._agent._diagnosis import QUOTA_STATUS
+from agy_actors._agent._diagnosis import QUOTA_STATUS, failed_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,13 +64,16 @@ class Rumour(NamedTuple):
 
 
 def read_rumour(line: str) -> Rumour | None:
-    """Take a line of the harness apart, if it tells of a turn."""
+    """Take a line of the harness apart, if it tells of a turn.
+
+    That a compaction failed is told in each later turn again, and is no news of the service.
+    """
     match = _LINE.search(line)
     goroutine = int(match[1]) if match else None
     _, retried, words = line.partition(_RETRIED)
     if retried:
         return Rumour(RumourKind.RETRIED, goroutine, retried + words)
-    if match is not None and _REPORTED in line:
+    if match is not None and _REPORTED in line and failed_checkpoint(line) is None:
         return Rumour(RumourKind.REPORTED, goroutine, match[2])
     return None
 

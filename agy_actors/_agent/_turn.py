@@ -15,7 +15,13 @@ from google.antigravity.types import (
     ToolCall,
 )
 
-from agy_actors._agent._diagnosis import ModelFailure, diagnose, is_denial, shorten
+from agy_actors._agent._diagnosis import (
+    ModelFailure,
+    diagnose,
+    failed_checkpoint,
+    is_denial,
+    shorten,
+)
 from agy_actors._agent._suspicion import Suspicions
 
 if TYPE_CHECKING:
@@ -52,6 +58,8 @@ class Turn:
         self._seen_calls: set[str] = set()
         self._void: tuple[str, int] | None = None
         self._failure: ModelFailure | None = None
+        self._prompt_index: int | None = None
+        self._compaction_failed = False
         self._model_errors = 0
         self._empty_steps = 0
         self._tools_running: dict[tuple[str, int], str] = {}
@@ -81,6 +89,11 @@ class Turn:
         return self._failure
 
     @property
+    def compaction_failed(self) -> bool:
+        """Whether that failure is of a compaction in an earlier turn: the model was not asked."""
+        return self._failure is not None and self._compaction_failed
+
+    @property
     def model_errors(self) -> int:
         """How many steps in a row were the model's own errors."""
         return self._model_errors
@@ -101,6 +114,8 @@ class Turn:
             self._observe_error(step)
             return
         if step.source == StepSource.USER:
+            if self._prompt_index is None and not step.parent_trajectory_id:
+                self._prompt_index = step.step_index
             return
         # A subagent speaks to its agent, not to the user: to the turn it is a sign of life.
         own = not step.parent_trajectory_id
@@ -158,6 +173,14 @@ class Turn:
     def _observe_error(self, step: Step) -> None:
         text = self._redact(step.error or step.content)
         failure = diagnose(text)
+        # A compaction has a step of its own: one from before this turn's prompt is an earlier one.
+        index = None if step.parent_trajectory_id else failed_checkpoint(text)
+        self._compaction_failed = (
+            step.source == StepSource.SYSTEM
+            and index is not None
+            and self._prompt_index is not None
+            and index < self._prompt_index
+        )
         if failure is None:
             if step.type != StepType.TOOL_CALL and not is_denial(text):  # Not the model's own.
                 self._model_errors += 1

@@ -20,8 +20,8 @@ import pykka
 
 from agy_actors._agent import _messages as messages
 from agy_actors._agent._errors import (
+    RENEWING,
     ConversationInUse,
-    ModelError,
     TurnError,
     TurnInterrupted,
 )
@@ -354,7 +354,7 @@ class TurnTakingActor(TurnRunningActor):
 
     def _note_break(self, failure: BaseException | None) -> None:
         """Note that a turn was broken off, if the harness may not have had its last word."""
-        if failure is not None and not isinstance(failure, ModelError):
+        if failure is not None and not isinstance(failure, RENEWING):
             self._last_break = self._host.monotonic()
 
     def _note_end(self, started: float, failure: BaseException | None) -> None:

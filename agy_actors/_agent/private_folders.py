@@ -19,6 +19,7 @@ from loguru import logger
 
 __all__ = [
     "make_private_folder",
+    "make_private_folders",
     "make_private_temporary_folder",
     "warn_of_readers",
     "warn_once_of_readers",
@@ -46,6 +47,13 @@ def make_private_folder(folder: Path) -> None:
             raise
         make_private_folder(folder.parent)
         _make(folder)
+
+
+def make_private_folders(*folders: str | None) -> None:
+    """Create the folders that a configuration names. See `make_private_folder`."""
+    for folder in folders:
+        if folder is not None:
+            make_private_folder(Path(folder))
 
 
 def make_private_temporary_folder() -> Path:

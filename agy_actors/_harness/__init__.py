@@ -11,6 +11,7 @@ from agy_actors._harness._schemas import model_of, remember_models
 from agy_actors._harness._steps import disconnected, interrupt, watch_steps
 from agy_actors._harness._tools import call_tool
 from agy_actors._harness.config_texts import list_texts
+from agy_actors._harness.failed_compaction import remove_failed_compaction
 from agy_actors._harness.hook_calls import HookCalls, HookFailed, PromptDenied
 from agy_actors._harness.wal_index import Committed, read_committed
 
@@ -36,6 +37,7 @@ __all__ = [
     "model_of",
     "name_of",
     "read_committed",
+    "remove_failed_compaction",
     "run_in_thread",
     "valid_text",
     "watch_steps",
