@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from loguru import logger
 
-from agy_actors import AgentStartError, Chat, Supervisor
+from agy_actors import Chat, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -211,14 +211,3 @@ def test_transcripts_that_others_can_read_are_pointed_out(
 
     [line] = warnings
     assert f"chmod 700 {app_data}" in line
-
-
-def test_a_folder_for_transcripts_that_cannot_be_created_is_named(
-    model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("no folder")
-
-    with pytest.raises(AgentStartError, match="file/transcripts"):
-        supervisor.create_agent(
-            model.openai_config(app_data_dir=str(tmp_path / "file" / "transcripts")), "ada"
-        )
