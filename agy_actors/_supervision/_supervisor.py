@@ -34,6 +34,7 @@ from agy_actors._harness import HarnessHost
 from agy_actors._kernel import (
     AgyActorsError,
     InvalidArgument,
+    ThreadHost,
     UnknownMessage,
     check_integer,
     current_host,
@@ -182,7 +183,8 @@ class Supervisor(ParentActor):
         self._processes = host
         self._keeper: PaceKeeper | None = None
         self._numbers = count(1)
-        if self._place.reporter is None:
+        # A simulated one ends with its simulation: nothing would stop it when that is over.
+        if self._place.reporter is None and isinstance(self._host, ThreadHost):
             ref = self.actor_ref
             _exit.register(self.actor_urn, lambda: ref.stop(block=False))
 

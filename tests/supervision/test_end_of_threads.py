@@ -156,3 +156,29 @@ def test_a_process_of_multiprocessing_ends_its_own_agents(
 
     assert program.end() == (0, "echo: child\n0 echo: parent\n", "")
     assert program.leftovers() == []
+
+
+def test_the_end_does_not_wait_for_a_simulation_that_was_broken_off(
+    run: Run, model: ScriptedModel
+) -> None:
+    program = run("""
+        from agy_actors.testing import SimulatedAgent, Simulation
+
+        def scenario(simulation):
+            agent = Supervisor.start().create_agent(SimulatedAgent())
+
+            def wait():
+                simulation.sleep(1)
+                os.kill(os.getpid(), signal.SIGTERM)
+                while True:  # The main thread waits elsewhere, and gets the signal.
+                    simulation.sleep(1)
+
+            simulation.client(wait).result()
+
+        with Supervisor.start():
+            Simulation().run(scenario)
+    """)
+
+    code, _, _ = program.end()  # Fails if it does not end.
+
+    assert code != 0
