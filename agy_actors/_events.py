@@ -209,8 +209,8 @@ class QuotaHold(Event):
 class DeadLetter(AgentEvent):
     """A message that was told and not asked was not handled.
 
-    Its agent ended first, or does not answer such a message. `agent` names the pool or the
-    supervisor itself, if the message was told to that.
+    Its agent, pool or supervisor ended first, does not answer such a message, or failed to carry
+    it out. `agent` names the pool or the supervisor itself, if the message was told to that.
     """
 
     message: str

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from agy_actors._agent._life import AgentSpec, Life
     from agy_actors._agent._replies import ToolInfo
     from agy_actors._agent._session import Session
+    from agy_actors._agent.sessions import Sessions
     from agy_actors._agent.turn_crashes import TurnCrashes
     from agy_actors._events import AgentEvent
     from agy_actors._kernel import Envelope
@@ -77,6 +78,8 @@ class AnsweringActor(AsyncioActor):
     """The state of an agent's incarnation, and its answers to queries."""
 
     use_daemon_thread: ClassVar[bool] = True  # The supervisors' exit hook ends it in order.
+
+    _sessions: Sessions
 
     def __init__(self, spec: AgentSpec, life: Life, reporter: Reporter) -> None:
         super().__init__()
@@ -279,11 +282,18 @@ class AnsweringActor(AsyncioActor):
             restarts=self.life.restarts,
             total_usage=self._get_total_usage(messages.GetTotalUsage()),
             conversation_id=self._conversation_id,
-            harness_pid=None if self._session is None else self._session.pid,
+            harness_pid=self._pid(),
             sandbox=None if self._session is None else self._session.sandbox,
             last_error=self.life.last_error,
             dead_letters=self.life.dead_letters,
         )
+
+    def _pid(self) -> int | None:
+        """Return the id of the process that its turn runs on, or that its next turn will."""
+        if self._session is not None:
+            return self._session.pid
+        # Between the sessions of two turns, another is open.
+        return None if self._asleep else self._sessions.pid
 
     async def _available_tools(self, _: messages.AvailableTools) -> list[ToolInfo]:
         return await asyncio.to_thread(available_tools, self.spec.config, self._conversation_id)

@@ -93,6 +93,11 @@ class Tape:
             wakers = self._announce()
         _call(wakers)
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything has come."""
+        return bool(self._start or self._recent)
+
     # For readers.
 
     @property

@@ -61,6 +61,12 @@ class Sessions:
         if spec.new_conversation_each_turn:
             self._next = NextConversation(self._start, self.close, context)
 
+    @property
+    def pid(self) -> int | None:
+        """The process of a session that is open, or being opened or closed, if there is one."""
+        pids = [session.pid for session in self._open]
+        return next((pid for pid in reversed(pids) if pid is not None), None)
+
     async def open(self) -> Session:
         """Open a session: of the agent's conversation, or of a new one for the next turn.
 

@@ -67,6 +67,10 @@ class Arrivals(Generic[T]):
                 raise queue.Empty
         return self._items.popleft()
 
+    def clear(self) -> None:
+        """Drop the items that are there. For the reader."""
+        self._items.clear()
+
 
 class Change:
     """Where threads wait for a change of what a lock guards: a `threading.Condition`.

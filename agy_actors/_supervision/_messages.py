@@ -10,6 +10,7 @@ from agy_actors._events import Subscription
 from agy_actors._kernel import Message, check_flag, normalize
 from agy_actors._supervision._decisions import Backoff, Restart, Strategy
 from agy_actors._supervision._pool_messages import CreatePool, fix_creation
+from agy_actors._supervision._routing import Routing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +71,14 @@ class CreateAgent(Message[AgentRef]):
 
 def create_member(pool: CreatePool, name: str) -> CreateAgent:
     """Make the message that creates a member of a pool."""
-    return CreateAgent(pool.config, name, retry=pool.retry, idle_timeout=pool.idle_timeout)
+    keep = pool.keep_conversation or pool.routing is Routing.CONSISTENT_HASH
+    return CreateAgent(
+        pool.config,
+        name,
+        retry=pool.retry,
+        idle_timeout=pool.idle_timeout,
+        new_conversation_each_turn=not keep,
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

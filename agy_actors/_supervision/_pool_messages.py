@@ -76,6 +76,10 @@ class CreatePool(Message["PoolRef"]):
     idle_timeout: float | None = None
     """As an agent's."""
 
+    keep_conversation: bool = False
+    """Whether a member's turns follow each other in one conversation, instead of each having a
+    new one. `CONSISTENT_HASH` implies it."""
+
     restart: ClassVar[Restart] = Restart.PERMANENT
 
     def __post_init__(self) -> None:
@@ -108,7 +112,11 @@ class NestedJob(Job):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Resize(Message[None]):
-    """Have so many members. Answered when those that came are up."""
+    """Set the number of members. Answered when the new ones are up.
+
+    Raises:
+        AgentStartError: a new member did not start. The pool tries again in the background.
+    """
 
     size: int
 

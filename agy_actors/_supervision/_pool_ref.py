@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from agy_actors._agent import (
@@ -18,9 +16,6 @@ from agy_actors._agent import (
     make_tool,
 )
 from agy_actors._kernel import (
-    Arrivals,
-    ForkedProcessError,
-    MailboxFull,
     Message,
     ReplyFuture,
     check_flag,
@@ -32,6 +27,7 @@ from agy_actors._supervision import _pool_messages as messages
 from agy_actors._supervision._ref import OwnerRef
 from agy_actors._supervision._routing import Routing
 from agy_actors._supervision.pool_arguments import check_in_flight, check_key, check_prompts
+from agy_actors._supervision.prompt_window import PromptWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -53,7 +49,7 @@ class PoolRef(OwnerRef):
     def __init__(self, actor: Pool) -> None:
         super().__init__(actor)
         self.routing = actor.routing
-        self._in_flight = 2 * actor.most
+        self._size = actor.size
 
     def __repr__(self) -> str:
         return f"<PoolRef {self.name!r}{self._state_suffix()}>"
@@ -138,7 +134,7 @@ class PoolRef(OwnerRef):
         has the type for that.
         """
         message = as_message(message)
-        reply = super().ask(self._job(message, key), block=block, timeout=timeout)
+        reply = super().ask(self._job(message, key, waits=block), block=block, timeout=timeout)
         if isinstance(reply, ReplyFuture):
             reply.about = (message, self)
         return reply
@@ -150,7 +146,7 @@ class PoolRef(OwnerRef):
             message: as of `ask`. One that a pool does not answer is a `DeadLetter`.
             key: as of `ask`.
         """
-        super().tell(self._job(as_message(message), key))
+        super().tell(self._job(as_message(message), key, waits=False))
 
     @overload
     def broadcast(self, message: str, *, timeout: float | None = None) -> list[ChatReply]: ...
@@ -171,7 +167,8 @@ class PoolRef(OwnerRef):
             raise InvalidConfig(
                 f"{self} routes by {self.routing.value}; create it with Routing.BROADCAST"
             )
-        replies: list[Any] = super().ask(self._job(as_message(message), None), timeout=timeout)
+        job = self._job(as_message(message), None, waits=True)
+        replies: list[Any] = super().ask(job, timeout=timeout)
         return replies
 
     def stream(self, message: Chat | str, *, key: str | None = None) -> ChatStream:
@@ -181,7 +178,7 @@ class PoolRef(OwnerRef):
         """
         if self.routing is Routing.BROADCAST:
             raise InvalidConfig(f"{self} broadcasts: its answers are no one stream")
-        return AgentRef.stream_to(self, message, lambda chat: self._job(chat, key))
+        return AgentRef.stream_to(self, message, lambda chat: self._job(chat, key, waits=True))
 
     def as_tool(
         self, name: str, description: str, *, timeout: float | None = None
@@ -195,7 +192,7 @@ class PoolRef(OwnerRef):
             raise InvalidConfig(f"{self} routes by {self.routing.value}: it cannot be one tool")
         return make_tool(
             lambda chat: AgentRef.stream_to(
-                self, chat, lambda message: self._job(message, None), blocking=False
+                self, chat, lambda message: self._job(message, None, waits=True), blocking=False
             ),
             name,
             description,
@@ -213,11 +210,13 @@ class PoolRef(OwnerRef):
         """Ask every prompt, and yield the replies in the order of the prompts.
 
         Prompts are taken from the iterable as there is room for them, never all at once,
-        so it may be endless. What is under way when the iteration ends is cancelled.
+        so it may be endless. While the pool's mailbox is full, the iteration waits. What is
+        under way when the iteration ends is cancelled.
 
         Args:
             prompts: prompts, or `Chat`s.
-            in_flight: how many are under way at most; by default two for each member.
+            in_flight: how many are under way at most; by default two for each member that the
+                pool has at the time.
             timeout: the seconds to wait for the next reply, each time.
             return_exceptions: yield the error of a prompt in the place of its reply; else
                 it is raised, and ends the iteration.
@@ -230,31 +229,12 @@ class PoolRef(OwnerRef):
             AgentDeadError: the pool has ended.
         """
         forks.check(self.actor_inbox.made_in)
-        limit = check_in_flight(in_flight) or self._in_flight
+        limit = check_in_flight(in_flight)
         timeout = check_optional_seconds("timeout", timeout, zero=True)
         keep = check_flag("return_exceptions", return_exceptions)
-        return self._map(check_prompts(prompts), limit, timeout, keep=keep)
-
-    def _map(
-        self, prompts: Iterator[Any], limit: int, timeout: float | None, *, keep: bool
-    ) -> Iterator[ChatReply]:
-        window: deque[ReplyFuture[ChatReply]] = deque()
-        try:
-            for prompt in prompts:
-                while True:
-                    try:
-                        window.append(self.ask(_chat(prompt), block=False))
-                        break
-                    except MailboxFull:  # Others use the pool, too.
-                        if not window:
-                            raise
-                    yield _reply(window.popleft(), timeout, keep=keep)
-                if len(window) >= limit:
-                    yield _reply(window.popleft(), timeout, keep=keep)
-            while window:
-                yield _reply(window.popleft(), timeout, keep=keep)
-        finally:
-            _abandon(window)
+        return _map(
+            PromptWindow(self, self._size, check_prompts(prompts), limit), timeout, keep=keep
+        )
 
     def as_completed(
         self, prompts: Iterable[Any], *, in_flight: int | None = None
@@ -265,41 +245,27 @@ class PoolRef(OwnerRef):
 
         Args:
             prompts: prompts, or `Chat`s.
-            in_flight: how many are under way at most; by default two for each member.
+            in_flight: how many are under way at most; by default two for each member that the
+                pool has at the time.
+
+        Raises:
+            InvalidConfig: `in_flight` is not a whole number from 1.
+            InvalidArgument: the prompts cannot be iterated. Nothing is sent.
         """
         forks.check(self.actor_inbox.made_in)
-        limit = check_in_flight(in_flight) or self._in_flight
-        return self._as_completed(check_prompts(prompts), limit)
-
-    def _as_completed(self, prompts: Iterator[Any], limit: int) -> Iterator[ReplyFuture[ChatReply]]:
-        done: Arrivals[ReplyFuture[ChatReply]] = Arrivals()
-        under_way: dict[ReplyFuture[ChatReply], None] = {}
-
-        def next_done() -> ReplyFuture[ChatReply]:
-            future = done.get(None)
-            under_way.pop(future, None)
-            return future
-
-        try:
-            for prompt in prompts:
-                while len(under_way) >= limit:
-                    yield next_done()
-                future = self.ask(_chat(prompt), block=False)
-                under_way[future] = None
-                future.add_done_callback(done.put)
-            while under_way:
-                yield next_done()
-        finally:
-            _abandon(under_way)
+        limit = check_in_flight(in_flight)
+        return _as_completed(PromptWindow(self, self._size, check_prompts(prompts), limit))
 
     def resize(self, size: int, *, timeout: float | None = None) -> None:
-        """Have so many members, and wait until those that came are up.
+        """Set the number of members, and wait until the new ones are up.
 
-        A member that goes finishes the turn that it has; what else it would have done is
-        done by the others.
+        Removed members finish their current turn; their queued turns are reassigned.
 
         Raises:
             InvalidConfig: a pool has at least one member.
+            AgentStartError: a new member did not start. The pool keeps the size that was asked
+                for and tries again in the background; another `resize` changes it.
+            AgentDeadError: the pool has ended.
         """
         super().ask(messages.Resize(size), timeout=timeout)
 
@@ -311,7 +277,8 @@ class PoolRef(OwnerRef):
         """Return a snapshot of the pool."""
         return super().ask(messages.GetPoolStatistics())
 
-    def _job(self, message: Any, key: str | None) -> Any:
+    def _job(self, message: Any, key: str | None, *, waits: bool) -> Any:
+        """Wrap a turn for the pool; `waits` says that the code here waits for the reply."""
         if not isinstance(message, Chat | Send | StreamChat):
             return message  # The pool answers it itself, or not at all.
         check_key(key)
@@ -320,26 +287,25 @@ class PoolRef(OwnerRef):
                 f"{self} chooses a member by key: ask with key=, such as the conversation's name"
             )
         caller = current_caller.get()
-        if caller is not None and any(frame.in_turn for frame in caller.frames()):
+        if waits and caller is not None and any(frame.in_turn for frame in caller.frames()):
             return messages.NestedJob(message, key)
         return messages.Job(message, key)
 
 
-def _chat(prompt: Any) -> Chat:
-    return prompt if isinstance(prompt, Chat) else Chat(prompt)
+def _map(window: PromptWindow, timeout: float | None, *, keep: bool) -> Iterator[Any]:
+    with window:
+        while window.fill():
+            future = window.wait_for_first(timeout)
+            try:
+                reply: Any = future.get()
+            except Exception as error:
+                if not keep:
+                    raise
+                reply = error
+            yield reply
 
 
-def _abandon(futures: Iterable[ReplyFuture[ChatReply]]) -> None:
-    for future in futures:
-        with contextlib.suppress(ForkedProcessError):  # A forked child leaves them to the parent.
-            future.cancel()
-
-
-def _reply(future: ReplyFuture[ChatReply], timeout: float | None, *, keep: bool) -> Any:
-    try:
-        return future.get(timeout=timeout)
-    except Exception as error:
-        if keep and future.done():
-            return error
-        future.cancel()
-        raise
+def _as_completed(window: PromptWindow) -> Iterator[ReplyFuture[ChatReply]]:
+    with window:
+        while window.fill():
+            yield window.wait_for_any()

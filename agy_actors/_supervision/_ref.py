@@ -224,9 +224,13 @@ class SupervisorRef(OwnerRef):
         max_restarts: int = 5,
         within: float = 60.0,
         idle_timeout: float | None = None,
+        keep_conversation: bool = False,
         timeout: float | None = None,
     ) -> PoolRef:
         """Create a pool of agents that are alike, and wait until all of them are up.
+
+        Members are workers without memory: each turn has a new conversation, unless
+        `keep_conversation` is set or the routing is `CONSISTENT_HASH`.
 
         Args:
             config: the SDK's configuration of each member, passed through whole.
@@ -242,6 +246,8 @@ class SupervisorRef(OwnerRef):
                 before a fresh one takes its place.
             within: the window of `max_restarts`, in seconds.
             idle_timeout: seconds without a turn after which a member gives its process back.
+            keep_conversation: let the turns of a member follow each other in one conversation:
+                it then remembers the prompts of all askers. `CONSISTENT_HASH` implies it.
             timeout: the seconds to wait, or `None` for as long as the starts may take.
 
         Raises:
@@ -263,6 +269,7 @@ class SupervisorRef(OwnerRef):
                 max_restarts,
                 within,
                 idle_timeout,
+                keep_conversation,
             ),
             timeout=timeout,
         )

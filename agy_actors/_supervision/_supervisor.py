@@ -52,6 +52,7 @@ from agy_actors._supervision._pool_messages import CreatePool, Job
 from agy_actors._supervision._pool_ref import PoolRef
 from agy_actors._supervision._ref import OwnerRef, SupervisorRef
 from agy_actors._supervision._specs import build_spec, check_name, check_supervisor
+from agy_actors._supervision.pool_arguments import check_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -228,11 +229,9 @@ class Supervisor(ParentActor):
                 raise
             self._drop_told(message, error)
             return None
-        return (
-            self._contained(message, response)
-            if told and isinstance(response, Coroutine)
-            else response
-        )
+        if told and isinstance(response, Coroutine):
+            return self._contained(message, response)
+        return response
 
     def _handle_message(self, message: Any) -> Any:
         handler = find_handler(self.HANDLERS, message)
@@ -250,18 +249,29 @@ class Supervisor(ParentActor):
         except BaseException as error:  # noqa: BLE001 (nobody waits, and the agents need us)
             self._drop_told(message, error)
 
+    def on_dead_letter(self, message: Any) -> None:
+        kind = _kind(message)
+        self._log.warning("{} ended before it handled a {}", self, kind)
+        self._publish_dead_letter(kind)
+
     def _drop_told(self, message: Any, error: BaseException) -> None:
-        """Note that a message failed that was told and not asked. The supervisor goes on."""
-        kind = type(message).__name__
+        """Note that a message failed that was told and not asked. The supervisor goes on.
+
+        On any thread.
+        """
+        kind = _kind(message)
         if isinstance(error, AgyActorsError):  # The message is the cause.
             # Other errors may quote a configuration, and with it an API key.
             quotable = isinstance(error, UnknownMessage | InvalidArgument)
             words = f"{type(error).__name__}{f': {error}' if quotable else ''}"
             self._log.warning("A {} that was told to {} is dropped: {}", kind, self, words)
-            if self._hub.active:
-                self._hub.publish(DeadLetter(supervisor=self.name, agent=self.name, message=kind))
         else:
             self._log.error("A {} told to {} failed: {}", kind, self, type(error).__name__)
+        self._publish_dead_letter(kind)
+
+    def _publish_dead_letter(self, kind: str) -> None:
+        if self._hub.active:
+            self._hub.publish(DeadLetter(supervisor=self.name, agent=self.name, message=kind))
 
     def _create_agent(self, message: messages.CreateAgent) -> Coroutine[Any, Any, AgentRef]:
         return cast("Coroutine[Any, Any, AgentRef]", self._create(message, self._make_agent))
@@ -397,7 +407,7 @@ class Supervisor(ParentActor):
     def _make_pool(
         self, name: str, message: CreatePool, creation: pykka.Future[Any] | None
     ) -> SupervisorChild:
-        from agy_actors._supervision._pool import Pool, check_pool  # noqa: PLC0415 (is one of us)
+        from agy_actors._supervision._pool import Pool  # noqa: PLC0415 (is one of us)
 
         check_pool(message)
         check_supervisor(
@@ -515,3 +525,8 @@ class Supervisor(ParentActor):
         GetPace: _get_pace,
     }
     """What answers each type of message."""
+
+
+def _kind(message: object) -> str:
+    """Return the type of a message, which a pool's job has inside."""
+    return type(message.message if isinstance(message, Job) else message).__name__

@@ -1,14 +1,25 @@
-"""Checks of what the methods of a pool's ref are given, before anything is sent."""
+"""Checks of what a pool is made of, and of what the methods of its ref are given."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agy_actors._agent import InvalidConfig
-from agy_actors._kernel import InvalidArgument, check_integer, find_surrogate, shown
+from agy_actors._kernel import (
+    InvalidArgument,
+    check_flag,
+    check_integer,
+    check_seconds,
+    find_surrogate,
+    shown,
+)
+from agy_actors._supervision._routing import Routing
 
-__all__ = ["check_in_flight", "check_key", "check_prompts"]
+if TYPE_CHECKING:
+    from agy_actors._supervision._pool_messages import CreatePool
+
+__all__ = ["check_in_flight", "check_key", "check_pool", "check_prompts"]
 
 
 def check_in_flight(in_flight: object) -> int | None:
@@ -48,3 +59,24 @@ def check_prompts(prompts: Iterable[Any]) -> Iterator[Any]:
     if not isinstance(prompts, Iterable):
         raise InvalidArgument(f"prompts are a sequence of prompts, got {shown(prompts)}")
     return iter(prompts)
+
+
+def check_pool(message: CreatePool) -> None:
+    """Refuse a pool that cannot be.
+
+    Raises:
+        InvalidConfig: names what is wrong, and what to give instead.
+    """
+    if not isinstance(message.routing, Routing):
+        raise InvalidConfig(f"routing is one of agy_actors.Routing, got {message.routing!r}")
+    for field in ("size", "capacity"):
+        check_integer(field, getattr(message, field), least=1, error=InvalidConfig)
+    most = message.max_size
+    if most is not None and (
+        check_integer("max_size", most, least=1, error=InvalidConfig) < message.size
+    ):
+        raise InvalidConfig(f"max_size is a whole number from size on, got {most!r}")
+    if most is not None and message.routing is Routing.BROADCAST:
+        raise InvalidConfig("a pool that broadcasts does not scale: all members have every turn")
+    check_seconds("shrink_after", message.shrink_after, error=InvalidConfig)
+    check_flag("keep_conversation", message.keep_conversation, error=InvalidConfig)

@@ -184,8 +184,11 @@ class Scheduler:
         return strand
 
     def end_strand(self, strand: Strand) -> None:
-        """Close a strand."""
+        """Close a strand; what is to be called on it is dropped, as by a loop that is closed."""
         strand.close()
+        if strand.waiting_in_ring:
+            strand.waiting_in_ring = False
+            self.ring.remove(strand)
         self.strands.pop(strand, None)
 
     def call_beside(

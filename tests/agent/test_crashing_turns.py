@@ -17,6 +17,7 @@ from agy_actors import (
     GetStatistics,
     InvalidPrompt,
     RetryPolicy,
+    Routing,
     Send,
     Supervisor,
     TurnInterrupted,
@@ -116,7 +117,8 @@ def test_a_tool_that_kills_its_process_is_called_twice_at_most(model: ScriptedMo
 
     def die() -> str:
         """Die."""
-        calls.append(kill_harness(refs[0]))
+        calls.append(len(calls))  # Before the kill: it ends the turn, whoever waits for what.
+        kill_harness(refs[0])
         let_go.wait()
         return "alive"
 
@@ -190,5 +192,16 @@ def test_six_poisoned_turns_cost_a_pool_no_turn_of_others(max_restarts: int) -> 
             assert tries == (2 if "poison" in prompt else 1)
         given_up = sum(isinstance(event, AgentGivenUp) for event in events)
         assert (given_up == 0) == (max_restarts == 5)
+
+    Simulation().run(scenario)
+
+
+def test_crashes_of_two_members_in_one_broadcast_do_not_end_its_turns() -> None:
+    def scenario(_: Simulation) -> None:
+        config = SimulatedAgent([SimulatedTurn(text="", ending=Ending.CRASH)] * 3)
+        with Supervisor.start(backoff=AT_ONCE) as supervisor:
+            pool = supervisor.create_pool(config, 3, routing=Routing.BROADCAST, retry=STUBBORN)
+
+            assert [answer.text for answer in pool.broadcast("hi")] == ["hi"] * 3
 
     Simulation().run(scenario)

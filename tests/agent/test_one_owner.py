@@ -30,6 +30,7 @@ from agy_actors import (
     GetHistory,
     GetStatistics,
     GetTurnCount,
+    InvalidConfig,
     IsIdle,
     ModelError,
     RetryPolicy,
@@ -255,7 +256,16 @@ def test_the_members_of_a_pool_cannot_share_a_conversation(
     config = model.openai_config(conversation_id=CONVERSATION)
 
     with pytest.raises(AgentStartError, match=CONVERSATION):
-        supervisor.create_pool(config, size=2, timeout=PATIENCE)
+        supervisor.create_pool(config, size=2, keep_conversation=True, timeout=PATIENCE)
+
+
+def test_a_pool_without_memory_refuses_the_id_of_a_conversation(
+    model: ScriptedModel, supervisor: SupervisorRef
+) -> None:
+    config = model.openai_config(conversation_id=CONVERSATION)
+
+    with pytest.raises(InvalidConfig, match=r"conversation_id.*keep_conversation=True"):
+        supervisor.create_pool(config, size=1, timeout=PATIENCE)
 
 
 def test_a_failed_start_leaves_the_conversation_free(

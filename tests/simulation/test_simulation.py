@@ -245,6 +245,22 @@ def test_actors_that_a_scenario_leaves_are_stopped() -> None:
     assert pykka.ActorRegistry.get_all() == []
 
 
+def test_what_is_to_be_called_on_an_actor_that_has_ended_is_dropped() -> None:
+    class Restless(Echo):
+        def on_start(self) -> None:
+            self.go_on()
+
+        def go_on(self) -> None:
+            asyncio.get_running_loop().call_soon(self.go_on)
+
+    def scenario(_: Simulation) -> bool:
+        restless = Restless.start()
+        restless.stop()
+        return restless.is_alive()
+
+    assert not Simulation().run(scenario)
+
+
 def test_preempted_strands_let_others_come_between_two_puts() -> None:
     def scenario(sim: Simulation) -> None:
         relay = Relay.start()

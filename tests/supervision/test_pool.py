@@ -139,7 +139,9 @@ def test_what_a_pool_does_not_answer_is_an_error(
 
 
 def test_by_round_robin_members_take_turns(supervisor: SupervisorRef, model: ScriptedModel) -> None:
-    pool = supervisor.create_pool(model.openai_config(), 3, routing=Routing.ROUND_ROBIN)
+    pool = supervisor.create_pool(
+        model.openai_config(), 3, routing=Routing.ROUND_ROBIN, keep_conversation=True
+    )
     expected = [member.ask(GetConversationId()) for member in pool.members()]
 
     served = [pool.ask(Chat("hi"), timeout=PATIENCE).conversation_id for _ in range(6)]
