@@ -96,6 +96,7 @@ NAMES = [
             "StepType.FINISH",
             "StepType.TOOL_CALL",
             "StepSource.MODEL",
+            "StepSource.SYSTEM",
             "StepSource.USER",
             "StepTarget.USER",
             "StopReason.UNSPECIFIED",

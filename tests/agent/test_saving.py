@@ -19,13 +19,15 @@ from agy_actors import Chat, StateNotSaved, Supervisor
 from agy_actors._agent.save_episode import Episode
 from agy_actors._agent.saving import NotSaved, read_failed_write
 from agy_actors._harness import read_committed
+from agy_actors.testing import say
 from tests.harnesses import pid_of, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agy_actors import AgentRef, Event, SupervisorRef
-    from agy_actors.testing import ScriptedModel
+    from agy_actors._harness import Committed
+    from agy_actors.testing import ModelRequest, ScriptedModel
     from tests.agent.agents import Configure
 
 ID = "0123456789abcdef0123456789abcdef"
@@ -262,6 +264,26 @@ def test_nothing_is_said_of_turns_that_are_saved(
 
     assert not told.events
     assert not warnings
+
+
+def test_a_turn_commits_before_the_model_is_asked_and_again_until_it_has_ended(
+    configure: Configure, model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path
+) -> None:
+    commits: list[Committed | None] = []
+
+    def look(_: ModelRequest) -> str:
+        commits.append(read_committed(database_of(tmp_path)))
+        return "answer"
+
+    model.when("look", say(look))
+    agent = supervisor.create_agent(configure(save_dir=str(tmp_path)), "ada")
+    for _ in range(2):
+        commits.append(read_committed(database_of(tmp_path)))
+        agent.ask(Chat("look"))
+    commits.append(read_committed(database_of(tmp_path)))
+
+    assert None not in commits
+    assert len({commit.header for commit in commits if commit is not None}) == 5
 
 
 # What the harness says.
