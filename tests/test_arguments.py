@@ -9,6 +9,7 @@ import pytest
 from agy_actors import (
     AgyActorsError,
     Chat,
+    CreateAgent,
     CreatePool,
     InvalidConfig,
     InvalidPrompt,
@@ -169,6 +170,12 @@ FLAGS: dict[str, Callable[[World, Any], Any]] = {
     "supervisor.shutdown": lambda world, flag: world.supervisor.shutdown(drain=flag),
     "supervisor.shutdown_agent": lambda world, flag: world.supervisor.shutdown_agent(
         "agent", drain=flag
+    ),
+    "create_pool": lambda world, flag: world.supervisor.create_pool(
+        world.config, 1, keep_conversation=flag
+    ),
+    "CreateAgent": lambda world, flag: world.supervisor.ask(
+        CreateAgent(world.config, new_conversation_each_turn=flag)
     ),
     "Shutdown": lambda _, flag: Shutdown(drain=flag),
     "ShutdownAgent": lambda _, flag: ShutdownAgent("agent", drain=flag),

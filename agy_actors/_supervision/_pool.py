@@ -221,7 +221,8 @@ class Pool(Supervisor):
             self._member_names.pop(child.ref.actor_urn, None)
             if error is not None and self._all_ended is None:
                 self._log.warning("A member has ended: {}", type(error).__name__)
-            self._decide(steps.Gone(child.name, error, self._loop.time()))
+            by_turn = child.crashed_turn is not None
+            self._decide(steps.Gone(child.name, error, self._loop.time(), by_turn))
 
     def _fail_as_a_whole(self, why: str | Exception) -> None:
         if isinstance(why, Exception):

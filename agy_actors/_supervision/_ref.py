@@ -243,7 +243,8 @@ class SupervisorRef(OwnerRef):
             capacity: turns that wait before a sender gets `MailboxFull`.
             retry: when a turn that broke is asked again.
             max_restarts: how many restarts of a member are allowed within `within` seconds
-                before a fresh one takes its place.
+                before a fresh one takes its place. A pool that has to replace members more
+                often than that for each ends, but for turns that crash them.
             within: the window of `max_restarts`, in seconds.
             idle_timeout: seconds without a turn after which a member gives its process back.
             keep_conversation: let the turns of a member follow each other in one conversation:

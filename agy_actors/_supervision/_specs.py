@@ -26,6 +26,7 @@ from agy_actors._agent import (
 )
 from agy_actors._harness import copy_config, make_agent, model_of
 from agy_actors._kernel import (
+    check_flag,
     check_integer,
     check_seconds,
     current_host,
@@ -131,6 +132,8 @@ def build_spec(
                 " idle_timeout out"
             )
     _check_seconds("stop_timeout", message.stop_timeout)
+    each = message.new_conversation_each_turn
+    check_flag("new_conversation_each_turn", each, error=InvalidConfig)
     _check_conversation(message, name)
     conversation_id = config.conversation_id or _conversation_id(path, durable=durable)
     directory = Path(config.save_dir) if config.save_dir else save_dir

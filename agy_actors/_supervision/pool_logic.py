@@ -72,8 +72,8 @@ class _Change:
                 self._came_up(member, now)
             case steps.WentDown(member):
                 self._went_down(member)
-            case steps.Gone(member, error, now):
-                self._gone(member, error, now)
+            case steps.Gone(member, error, now, by_turn):
+                self._gone(member, error, now, by_turn=by_turn)
             case steps.BackoffOver(number, token):
                 self._start_late(number, token)
             case steps.Resized():
@@ -188,7 +188,7 @@ class _Change:
                 self.turns.route_all(pool.take_all(pool.unassigned))
         self._settle_growths_of(slot)
 
-    def _gone(self, member: str, error: Exception | None, now: float) -> None:
+    def _gone(self, member: str, error: Exception | None, now: float, *, by_turn: bool) -> None:
         pool = self.pool
         was_up = member in pool.by_member and pool.by_member[member].member_was_up
         slot = pool.forget_member(member)
@@ -199,10 +199,16 @@ class _Change:
         elif pool.phase in _LAST_PHASES:
             self._leave(slot)
         else:
-            self._replace(slot, error, now, started=was_up)
+            self._replace(slot, error, now, started=was_up, by_turn=by_turn)
 
-    def _replace(self, slot: Slot, error: Exception | None, now: float, *, started: bool) -> None:
-        """Schedule the start of another member, after one that ended or did not start."""
+    def _replace(
+        self, slot: Slot, error: Exception | None, now: float, *, started: bool, by_turn: bool
+    ) -> None:
+        """Schedule the start of another member, after one that ended or did not start.
+
+        A turn that crashed a member does not count towards the end of the pool: such turns come
+        from askers, of whom the others are to be answered, and each crashes two members at most.
+        """
         pool = self.pool
         slot.failed_starts += not started
         failures, pause = len(slot.replacements), 0.0
@@ -211,6 +217,8 @@ class _Change:
             since = now - pool.limits.within
             slot.replacements = (*(t for t in slot.replacements if t > since), now)
             failures = len(slot.replacements)
+            if not by_turn:
+                slot.ends = (*(t for t in slot.ends if t > since), now)
             recent = pool.recent_replacements(now)
             allowed = max(1, pool.limits.max_restarts) * len(pool.slots)
             if recent > allowed:

@@ -145,6 +145,9 @@ class Slot:
     replacements: tuple[float, ...] = ()
     """When its member had to be replaced; oldest first."""
 
+    ends: tuple[float, ...] = ()
+    """Those of them that no turn had caused."""
+
     failed_starts: int = 0
     """Starts in a row that failed."""
 
@@ -347,9 +350,9 @@ class PoolState:
         return number
 
     def recent_replacements(self, now: float) -> int:
-        """Return how often members were replaced within the window of the limits."""
+        """Return how often members were replaced within the window, other than for a turn."""
         since = now - self.limits.within
-        return sum(sum(time > since for time in slot.replacements) for slot in self.slots.values())
+        return sum(sum(time > since for time in slot.ends) for slot in self.slots.values())
 
     # Queues.
 

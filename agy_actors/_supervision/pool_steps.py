@@ -76,6 +76,8 @@ class Gone:
     member: str
     error: Exception | None
     now: float
+    by_turn: bool = False
+    """Whether a turn crashed it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -168,8 +168,11 @@ def test_a_poisoned_turn_that_was_only_sent_or_told_is_ended_too() -> None:
     Simulation().run(scenario)
 
 
-@pytest.mark.parametrize("max_restarts", [1, 5])
-def test_six_poisoned_turns_cost_a_pool_no_turn_of_others(max_restarts: int) -> None:
+@pytest.mark.parametrize("poisoned", [4, 20])
+@pytest.mark.parametrize("max_restarts", [0, 1, 5])
+def test_poisoned_turns_neither_end_a_pool_nor_cost_it_a_turn_of_others(
+    max_restarts: int, poisoned: int
+) -> None:
     def scenario(_: Simulation) -> None:
         events: list[Event] = []
         config = SimulatedAgent(crash_on_poison)
@@ -178,9 +181,10 @@ def test_six_poisoned_turns_cost_a_pool_no_turn_of_others(max_restarts: int) -> 
             pool = supervisor.create_pool(
                 config, 3, retry=STUBBORN, max_restarts=max_restarts, within=1000.0
             )
-            prompts = ["poison 1", "a", "poison 2", "b", "poison 3", "c"]
-            prompts += ["poison 4", "d", "poison 5", "e", "poison 6", "f"]
+            prompts = [f"{kind} {n}" for n in range(poisoned) for kind in ("poison", "good")]
             results = list(pool.map(prompts, return_exceptions=True))
+            assert pool.ask(Chat("at last")).text == "at last"
+            assert len(pool.members()) == 3
 
         for prompt, result in zip(prompts, results, strict=True):
             if "poison" in prompt:
@@ -191,7 +195,10 @@ def test_six_poisoned_turns_cost_a_pool_no_turn_of_others(max_restarts: int) -> 
             tries = [request.prompt for request in config.requests].count(prompt)
             assert tries == (2 if "poison" in prompt else 1)
         given_up = sum(isinstance(event, AgentGivenUp) for event in events)
-        assert (given_up == 0) == (max_restarts == 5)
+        if max_restarts == 0:
+            assert given_up == 2 * poisoned
+        elif max_restarts > poisoned:  # Even if one member has had all of them.
+            assert given_up == 0
 
     Simulation().run(scenario)
 

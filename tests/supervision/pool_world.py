@@ -81,7 +81,9 @@ class World:
         self.members[member] = "down"
         self.tell(steps.WentDown(member))
 
-    def die(self, member: str, *, late: bool = False, movable: bool = True) -> None:
+    def die(
+        self, member: str, *, late: bool = False, movable: bool = True, by_turn: bool = False
+    ) -> None:
         """End a member; its turn is reported as lost before its end, or after it."""
         how = self.members.pop(member)
         error = AgentStartError("no luck") if how == "starting" else AgentDeadError("died")
@@ -91,7 +93,7 @@ class World:
         lost = None
         if turn is not None and not answered:
             lost = steps.Lost(turn, member, error, movable=movable)
-        gone = steps.Gone(member, error, self.now)
+        gone = steps.Gone(member, error, self.now, by_turn)
         for event in (gone, lost) if late else (lost, gone):
             if event is not None:
                 self.tell(event)

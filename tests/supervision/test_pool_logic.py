@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agy_actors import AgentDeadError, DeadlockError, ModelError, Routing
 from agy_actors._supervision import pool_steps as steps
+from agy_actors._supervision._decisions import Limits
 from agy_actors._supervision.pool_state import PoolPhase
 from tests.simulation.effort import times
 from tests.supervision.pool_world import World
@@ -50,6 +51,20 @@ def test_a_nested_turn_that_only_a_growth_could_take_fails_after_three_failed_st
     world.come_up("p-5")
     late = world.ask(None, "p-1")
     assert world.has["p-5"] is late
+
+
+@pytest.mark.parametrize("by_turn", [True, False])
+def test_members_that_turns_crash_do_not_count_towards_the_end_of_a_pool(*, by_turn: bool) -> None:
+    world = up(1, limits=Limits(max_restarts=0, within=10.0))
+
+    for number in range(1, 6):
+        world.die(f"p-{number}", by_turn=by_turn)
+        if world.failed is not None:
+            break
+        world.start_scheduled(0)
+        world.come_up(f"p-{number + 1}")
+
+    assert (world.failed is None) == by_turn
 
 
 # Drawn histories.
