@@ -74,14 +74,23 @@ def _paths(config: Any) -> Iterator[tuple[str, object]]:
 
 def _check_folder(what: str, path: str) -> None:
     """Refuse the path of what is not a folder, or cannot become one. It need not exist."""
+    folder = Path(path).absolute()
     try:
-        folder = Path(path).resolve()
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        # Not resolved: a link to nothing, or a circle of links, is there and is not a folder.
+        existing = next(path for path in (folder, *folder.parents) if _is_there(path))
         is_folder = existing.is_dir()
-    except (OSError, RuntimeError) as error:  # Too long, or a circle of links.
+    except (OSError, RuntimeError) as error:  # Too long, or not to be looked at.
         raise InvalidConfig(f"{what} cannot be used: {error}") from error
     if not is_folder:
         raise InvalidConfig(f"{what} cannot be used: {existing} is not a folder")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _environments(config: Any) -> Iterator[tuple[str, Mapping[Any, Any]]]:

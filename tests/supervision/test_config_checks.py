@@ -201,14 +201,21 @@ def test_paths_and_variables_that_cannot_be_are_refused(
     assert_refused(supervisor, config, complaint)
 
 
-def test_a_folder_that_is_a_circle_of_links_is_refused(
-    model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path
+@pytest.mark.parametrize("target", ["a", "b", "nowhere"])
+def test_a_folder_that_is_a_link_to_nothing_is_refused(
+    model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path, target: str
 ) -> None:
-    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "a").symlink_to(tmp_path / target)
     (tmp_path / "b").symlink_to(tmp_path / "a")
-    config = model.openai_config(save_dir=str(tmp_path / "a"))
 
-    assert_refused(supervisor, config, "save_dir .* cannot be used")
+    for path in (tmp_path / "a", tmp_path / "a" / "below"):
+        config = model.openai_config(save_dir=str(path))
+        assert_refused(supervisor, config, "save_dir .* cannot be used")
+
+
+def test_a_state_dir_that_is_a_circle_of_links_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "a")
+
     with pytest.raises(InvalidConfig, match=r"state_dir .* cannot be used"):
         Supervisor.start(state_dir=tmp_path / "a")
 
