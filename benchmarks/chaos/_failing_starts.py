@@ -44,9 +44,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FailingStarts"]
 
-_RECOVERY = 20.0
-"""Seconds within which a pool has its size again once starts succeed. Arbitrary: the longest
-delay of a restart is one second here, and a start takes a few on a busy machine."""
+_RECOVERY = 60.0
+"""Seconds within which a pool has its size again once starts succeed, and has answered all turns.
+Arbitrary: the longest delay of a restart is one second here, a start takes a few on a busy
+machine, and each of 16 turns of one member needs a process of its own."""
 
 _CALL = 3.0
 """Seconds that a call may take which needs a start that fails. Arbitrary; it may give up."""
