@@ -3,6 +3,7 @@
 from agy_actors._agent._actor import AgentActor, Outcome, Reporter, StreamChat
 from agy_actors._agent._answers import unknown_message
 from agy_actors._agent._as_tool import make_tool
+from agy_actors._agent._diagnosis import redact
 from agy_actors._agent._errors import (
     AgentDeadError,
     AgentStartError,
@@ -14,12 +15,14 @@ from agy_actors._agent._errors import (
     InvalidPrompt,
     ModelError,
     QuotaExceeded,
+    SetupError,
     TurnCancelled,
     TurnDenied,
     TurnError,
     TurnInterrupted,
     TurnStalled,
     TurnTimeout,
+    UnusableConfig,
 )
 from agy_actors._agent._human import (
     ConfirmationAsked,
@@ -62,6 +65,7 @@ from agy_actors._agent.private_folders import (
     warn_of_readers,
     warn_once_of_readers,
 )
+from agy_actors._agent.start_errors import can_start_later, describe_start, without_secrets
 from agy_actors._agent.turn_crashes import TurnCrashes
 
 __all__ = [
@@ -108,6 +112,7 @@ __all__ = [
     "Reporter",
     "RetryPolicy",
     "Send",
+    "SetupError",
     "SignalIdle",
     "StreamChat",
     "ToolInfo",
@@ -118,16 +123,21 @@ __all__ = [
     "TurnInterrupted",
     "TurnStalled",
     "TurnTimeout",
+    "UnusableConfig",
     "WaitForIdle",
     "WaitForWakeup",
     "as_message",
+    "can_start_later",
     "confirmations",
+    "describe_start",
     "make_private_folder",
     "make_private_temporary_folder",
     "make_tool",
     "off_the_loop",
     "questions",
+    "redact",
     "unknown_message",
     "warn_of_readers",
     "warn_once_of_readers",
+    "without_secrets",
 ]

@@ -17,7 +17,6 @@ import asyncio
 import contextlib
 import contextvars
 import functools
-import traceback
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
@@ -33,6 +32,7 @@ from agy_actors._agent._turns import StreamChat, TurnTakingActor
 from agy_actors._agent.ownership import ConversationLock
 from agy_actors._agent.saving import SaveWatch
 from agy_actors._agent.sessions import Sessions
+from agy_actors._agent.start_errors import without_secrets
 from agy_actors._agent.turn_caller import TurnCaller
 from agy_actors._events import (
     AgentCrashed,
@@ -122,7 +122,7 @@ class AgentActor(TurnTakingActor):
             await self._open_session()
         except Exception as error:  # noqa: BLE001 (whatever the SDK raises: it goes to the starter)
             self._broken = True
-            self.outcome, self.error = Outcome.FAILED, self._without_secrets(error)
+            self.outcome, self.error = Outcome.FAILED, without_secrets(error, self.redact)
             self.retire()
             return
         self._log.debug("Agent is ready")
@@ -231,17 +231,11 @@ class AgentActor(TurnTakingActor):
             self._in_use = error
             return
         except Exception as error:  # noqa: BLE001 (whatever the SDK raises: a failed start)
-            self._crash(self._without_secrets(error))
+            self._crash(without_secrets(error, self.redact))
             return
         if self.turn_envelope is None:
             self._doze_later()
             self._see_steps()
-
-    def _without_secrets(self, error: Exception) -> Exception:
-        words = "".join(traceback.format_exception(error))
-        if self.redact(words) == words:
-            return error
-        return RuntimeError(self.redact(f"{type(error).__name__}: {error}"))
 
     def _from_thread(self, callback: Callable[..., None]) -> Callable[..., None]:
         def call(*args: Any, **kwargs: Any) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from agy_actors._agent._errors import ModelError, QuotaExceeded, TurnError
+from agy_actors._agent._errors import ModelError, QuotaExceeded, SetupError, TurnError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,22 +48,46 @@ _DENIAL = re.compile(
     r"denied by pre-tool hook|No policy rule matched tool|blocked due to pre-tool hook"
 )
 _CHECKPOINT = re.compile(r"context summarization: checkpoint step (\d+) failed")
+_EXECUTOR = "failed to construct executor: "
+"""How the harness begins what kept it from beginning a turn."""
+_CULPRITS = (
+    (re.compile(r"MCP load failed for (.+?): .*", re.DOTALL), "MCP server {!r}"),
+    (
+        re.compile(r"failed to unmarshal tool schema for (.+?): .*", re.DOTALL),
+        "the schema of tool {!r}",
+    ),
+    (re.compile(r'(.*"schema://schema\.json.*)', re.DOTALL), "the response_schema"),
+)
+_CLOSED = "client is closing"
+_TEMPORARY = re.compile(
+    r"deadline exceeded|context canceled|timed? ?out|too many (?:requests|open files)"
+    r"|service unavailable|bad gateway",
+    re.IGNORECASE,
+)
 QUOTA_STATUS = 429
 """Too Many Requests (RFC 6585)."""
+
+_WRONG_ADDRESS = frozenset({301, 302, 307, 308, 404, 405, 410})
+"""HTTP statuses that say that something else is at an address (RFC 9110)."""
 
 _LENGTH = 500  # Characters of a service's message in ours: enough to act on, and no page of HTML.
 
 
 class ModelFailure(NamedTuple):
-    """What a text says of the model's service."""
+    """What a text says that failed: the model's service, as a rule."""
 
     status: int | None
     retry_after: float | None
     message: str
+    culprit: str | None = None
+    """What failed in place of the service, as in "MCP server 'shop'"."""
 
 
 def diagnose(text: str) -> ModelFailure | None:
-    """Return what a text of the SDK or the harness says of the model's service, if anything."""
+    """Return what a text of the SDK or the harness says that failed, if anything."""
+    setup = _diagnose_setup(text)
+    if setup is not None:
+        return setup
     found = _STATUS.search(text)
     if found is None and not _NETWORK.search(text):
         return None
@@ -79,15 +103,55 @@ def failed_checkpoint(text: str) -> int | None:
     return None if found is None else int(found[1])
 
 
+def _diagnose_setup(text: str) -> ModelFailure | None:
+    """Return what kept the harness from asking the model, if a text says so."""
+    _, known, words = text.rpartition(_EXECUTOR)
+    words = words.removesuffix('")').replace('\\"', '"').replace("\\n", "\n")
+    for pattern, culprit in _CULPRITS:
+        found = pattern.search(words)
+        if found is not None:
+            return ModelFailure(None, None, shorten(found[0]), culprit.format(found[1]))
+    return ModelFailure(None, None, shorten(words), "the configuration") if known else None
+
+
+def _may_start_later(words: str) -> bool:
+    """Return whether what kept the harness from asking the model may be gone the next time."""
+    if _CLOSED in words:  # By an MCP server that ended, or does not speak the protocol.
+        return False
+    return bool(_NETWORK.search(words) or _TEMPORARY.search(words))
+
+
 def is_denial(text: str) -> bool:
     """Return whether a text says that a policy or a hook denied a tool's call."""
     return bool(_DENIAL.search(text))
 
 
 def model_error(
-    failure: ModelFailure, who: str, *, text: str = "", tool_calls: tuple[ToolCall, ...] = ()
+    failure: ModelFailure,
+    who: str,
+    *,
+    service: str = "",
+    text: str = "",
+    tool_calls: tuple[ToolCall, ...] = (),
 ) -> TurnError:
-    """Make the typed error for a failure of the model's service."""
+    """Make the typed error for a failure.
+
+    Args:
+        failure: the failure.
+        who: the agent, for the message.
+        service: the address of the model's service, where it is known.
+        text: what the model had said before.
+        tool_calls: the tool calls before.
+    """
+    if failure.culprit is not None:
+        what = "did not start" if failure.culprit.startswith("MCP") else "cannot be used"
+        return SetupError(
+            f"{failure.culprit} of {who} {what}: {failure.message}",
+            culprit=failure.culprit,
+            retryable=_may_start_later(failure.message),
+            text=text,
+            tool_calls=tool_calls,
+        )
     if failure.status == QUOTA_STATUS:
         when = "" if failure.retry_after is None else f"; retry in {failure.retry_after:g} s"
         return QuotaExceeded(
@@ -97,8 +161,9 @@ def model_error(
             tool_calls=tool_calls,
         )
     what = "failed" if failure.status is None else f"answered {failure.status}"
+    where = f" at {service}" if service and failure.status in _WRONG_ADDRESS else ""
     return ModelError(
-        f"the model's service {what} in a turn of {who}: {failure.message}",
+        f"the model's service{where} {what} in a turn of {who}: {failure.message}",
         status=failure.status,
         text=text,
         tool_calls=tool_calls,

@@ -23,12 +23,14 @@ __all__ = [
     "InvalidPrompt",
     "ModelError",
     "QuotaExceeded",
+    "SetupError",
     "TurnCancelled",
     "TurnDenied",
     "TurnError",
     "TurnInterrupted",
     "TurnStalled",
     "TurnTimeout",
+    "UnusableConfig",
 ]
 
 _RETRYABLE_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -46,7 +48,21 @@ class InvalidPrompt(AgyActorsError, ValueError):
 class AgentStartError(AgyActorsError):
     """Raised to whoever creates an agent that does not come up. Nothing of it is left."""
 
-    retryable = True
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self._retryable = retryable
+
+    @property
+    def retryable(self) -> bool:  # type: ignore[override] # known for each error alone
+        """Whether the same start may succeed later: not if the configuration is at fault."""
+        return self._retryable
+
+
+class UnusableConfig(InvalidConfig, AgentStartError):
+    """Raised before anything starts, when an agent cannot start with its configuration.
+
+    What is wrong was found by the SDK, or in a file or a program that the configuration names.
+    """
 
 
 class ConversationInUse(AgentStartError):
@@ -77,7 +93,7 @@ class ConversationInUse(AgentStartError):
         host: str | None = None,
         since: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, retryable=True)
         self.conversation_id = conversation_id
         self.pid = pid
         self.host = host
@@ -187,6 +203,31 @@ class HookError(TurnError):
         self.hook = hook
 
 
+class SetupError(TurnError):
+    """Raised when a turn could not begin: an MCP server did not start, or a schema is refused."""
+
+    culprit: str
+    """What was not fit for use, as in "MCP server 'shop'"."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        culprit: str = "",
+        retryable: bool = False,
+        text: str = "",
+        tool_calls: tuple[ToolCall, ...] = (),
+    ) -> None:
+        super().__init__(message, text=text, tool_calls=tool_calls)
+        self.culprit = culprit
+        self._retryable = retryable
+
+    @property
+    def retryable(self) -> bool:  # type: ignore[override] # known for each error alone
+        """Whether the same turn may succeed later: if a server did not answer, say."""
+        return self._retryable
+
+
 class TurnInterrupted(TurnError):
     """Raised to the asker of a turn that a crash cut off, where asking again may not be safe."""
 
@@ -219,6 +260,6 @@ class TurnTimeout(TurnError, TimeoutError):
     retryable = True
 
 
-RENEWING = (ModelError, CompactionFailed)
-"""Errors that come from the model's service by way of the harness, which may close the connection:
-the agent is renewed, which is no crash."""
+RENEWING = (ModelError, CompactionFailed, SetupError)
+"""Errors that come from the model's service by way of the harness, or from the harness when it
+begins a turn. It may close the connection: the agent is renewed, which is no crash."""

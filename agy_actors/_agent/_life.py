@@ -61,6 +61,8 @@ class AgentSpec:
     """Who has processes to share; `None` for one of the agent's own."""
     output: OutputSchema | None = None
     """What its answers must fit."""
+    service: str = ""
+    """The address of its model's service, without secrets, if the configuration names it."""
 
 
 @dataclasses.dataclass(slots=True, eq=False)

@@ -14,6 +14,7 @@ from jsonschema.validators import validator_for
 from pydantic import BaseModel, ValidationError
 
 from agy_actors._agent._diagnosis import shorten
+from agy_actors._agent.schema_references import find_dangling
 from agy_actors._harness import model_of
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class OutputSchema(NamedTuple):
         """Return what a configuration asks for, if it does.
 
         Raises:
-            ValueError: it is not a JSON schema.
+            ValueError: it is not a JSON schema, or has a reference that leads nowhere.
         """
         given: Any = config.response_schema
         if not given:
@@ -46,6 +47,9 @@ class OutputSchema(NamedTuple):
             schema = json.loads(given) if isinstance(given, str) else given
         if not isinstance(schema, dict):
             raise ValueError("a JSON schema is an object")  # noqa: TRY004 # of what was given
+        dangling = find_dangling(schema)  # First: a library may only warn of its dialect.
+        if dangling is not None:
+            raise ValueError(dangling)
         try:
             validator_for(schema).check_schema(schema)
         except jsonschema.SchemaError as error:

@@ -126,7 +126,7 @@ class TurnRunningActor(AnsweringActor):
         except TimeoutError:
             stalled = self._loop.time() < deadline
             waited_for = (*turn.tools_at_work, *session.hooks_at_work)
-            await self._halt_or_crash(session)
+            waited_for += await self._halt_or_crash(session)
             raise self._timeout_error(
                 turn, stall if stalled else trial.seconds, waited_for, stalled=stalled
             ) from None
@@ -261,11 +261,14 @@ class TurnRunningActor(AnsweringActor):
         spent = usage - before
         self.life.last_turn_usage = spent if spent.total_token_count else None
 
-    async def _halt_or_crash(self, session: Session) -> None:
+    async def _halt_or_crash(self, session: Session) -> tuple[str, ...]:
         """Leave the session ready for the next turn, or replace it.
 
         Who abandons the turn meanwhile must not keep that from happening: only the
         incarnation's own end does.
+
+        Returns:
+            What kept the turn from beginning, by the harness's own words, if it says so.
         """
         self._abandon_adopted()
         halting = self._loop.create_task(session.halt(CANCEL_GRACE))
@@ -278,10 +281,17 @@ class TurnRunningActor(AnsweringActor):
                     halting.cancel()
                     raise
                 abandoned = True
+        culprits: tuple[str, ...] = ()
         if not halting.result():
-            self._crash_in_turn(TurnInterrupted(f"a turn of {self} could not be ended"))
+            failure = diagnose(self.redact(session.broken_reason))
+            error: TurnError = TurnInterrupted(f"a turn of {self} could not be ended")
+            if failure is not None and failure.culprit is not None:
+                culprits = (failure.culprit,)
+                error = model_error(failure, str(self))
+            self._crash_in_turn(error)
         if abandoned:
             raise asyncio.CancelledError
+        return culprits
 
     # Errors.
 
@@ -300,7 +310,13 @@ class TurnRunningActor(AnsweringActor):
                 text=turn.text,
                 tool_calls=turn.tool_calls,
             )
-        return model_error(failure, str(self), text=turn.text, tool_calls=turn.tool_calls)
+        return model_error(
+            failure,
+            str(self),
+            service=self.spec.service,
+            text=turn.text,
+            tool_calls=turn.tool_calls,
+        )
 
     def _hook_error(self, turn: Turn, failed: HookFailed) -> TurnError:
         return HookError(

@@ -11,20 +11,25 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-import tenacity
 from google.antigravity.types import AntigravityCancelledError, StepSource, StopReason
 from loguru import logger
 
 from agy_actors._agent.mending import mend_conversation
 from agy_actors._agent.ownership import Holder
 from agy_actors._agent.private_folders import make_private_folders
-from agy_actors._agent.session_errors import ConversationHeld, SessionBroken, reason_of
+from agy_actors._agent.session_errors import (
+    HELD,
+    ConversationHeld,
+    SessionBroken,
+    reason_of,
+    until_let_go,
+)
+from agy_actors._agent.start_errors import explain_start
 from agy_actors._harness import (
     Harness,
     HookCalls,
     HookFailed,
     PromptDenied,
-    disconnected,
     interrupt,
     make_agent,
     watch_steps,
@@ -47,11 +52,6 @@ __all__ = ["ConversationHeld", "HookFailed", "PromptDenied", "Session", "Session
 _LAST_WORDS = 1.0
 """Seconds for the SDK to close what belongs to a killed process. It takes milliseconds."""
 
-_HELD = 10.0
-"""Seconds for the harness to let go of a conversation that was broken off. It takes
-milliseconds, and tenths on a machine that is busy; where another program reads the database, it
-waits for that for 5 seconds (measured)."""
-
 
 class Session:
     """One SDK agent, opened, used and closed on one loop.
@@ -70,8 +70,7 @@ class Session:
         lock: is held while the session is open. `None` if the conversation needs no owner.
         saving: watches over whether turns are saved. `None` if nobody cares.
         variables: returns the context variables, with their values, for tools and hooks.
-        on_hook_failure: called when a hook, a policy or a handler has failed, on the session's
-            loop.
+        on_hook_failure: called when a hook or a handler has failed, on the session's loop.
     """
 
     def __init__(
@@ -166,6 +165,11 @@ class Session:
         return self._opened and self._broken is None and not self._agent.conversation.is_idle
 
     @property
+    def broken_reason(self) -> str:
+        """Why it cannot be used any more, or nothing if it can."""
+        return str(self._broken or "")
+
+    @property
     def hooks_at_work(self) -> tuple[str, ...]:
         """The hooks, policies and handlers that run now, by kind and name."""
         return self._hooks.at_work
@@ -185,22 +189,16 @@ class Session:
             self._saving.open()
         if self._lock is not None:
             self._lock.take()
-        until_let_go = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(ConversationHeld),
-            wait=tenacity.wait_exponential(multiplier=0.01, max=0.5),
-            stop=tenacity.stop_after_delay(_HELD),
-            reraise=True,
-        )
         try:
             async with asyncio.timeout(self._start_timeout) as self._start_limit:
                 if self._lock is not None:
-                    await self._lock.wait_for_harness(_HELD)
+                    await self._lock.wait_for_harness(HELD)
                     await mend_conversation(self._config)
-                await until_let_go(self._open)
+                await until_let_go()(self._open)
                 self._opened = True
-                await self._hooks.wait_for_start(disconnected(self._agent))
+                await self._hooks.wait_for_start(self._agent)
         except BaseException as error:
-            slow = " and ".join(self.hooks_at_work)
+            slow = " and ".join(self.hooks_at_work) or "the start"
             if self._opened:
                 await self.close(at_once=not isinstance(error, HookFailed))
             else:
@@ -208,7 +206,7 @@ class Session:
                 self._release_lock()
             if isinstance(error, ConversationHeld) and self._lock is not None:
                 raise self._lock.in_use(Holder.here(error.pid)) from error
-            if slow and isinstance(error, TimeoutError):
+            if isinstance(error, TimeoutError):
                 raise TimeoutError(f"{slow} did not end in {self._start_timeout:g} s") from None
             raise
         self._harness.settle()
@@ -224,7 +222,10 @@ class Session:
             await self._agent.__aenter__()
         except Exception as error:
             if not await self._harness.is_held():
-                raise
+                failure = explain_start(error, self._harness.refusal)
+                if failure is None:
+                    raise
+                raise failure from error
             # Left behind a moment ago, as a rule: the harness finds out by and by.
             pid = self._harness.pid
             self._harness.dispose()

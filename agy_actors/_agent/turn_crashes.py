@@ -7,6 +7,7 @@ import dataclasses
 from agy_actors._agent._errors import (
     ConversationInUse,
     ModelError,
+    SetupError,
     TurnCancelled,
     TurnError,
     TurnInterrupted,
@@ -41,7 +42,7 @@ class TurnCrashes:
             who: the agent, as it is to be named.
         """
         if self.count < MOST_CRASHES or isinstance(
-            error, TurnCancelled | ModelError | ConversationInUse
+            error, TurnCancelled | ModelError | SetupError | ConversationInUse
         ):
             return error
         return TurnInterrupted(

@@ -2,17 +2,19 @@
 
 from typing import TYPE_CHECKING
 
+from agy_actors._harness._boot import ProcessEnded
 from agy_actors._harness._copies import copy_config, make_agent
 from agy_actors._harness._database import harness_with
 from agy_actors._harness._host import HarnessHost
 from agy_actors._harness._launch import Harness
 from agy_actors._harness._outcomes import isolate, name_of, run_in_thread, valid_text
 from agy_actors._harness._schemas import model_of, remember_models
-from agy_actors._harness._steps import disconnected, interrupt, watch_steps
+from agy_actors._harness._steps import interrupt, watch_steps
 from agy_actors._harness._tools import call_tool
 from agy_actors._harness.config_texts import list_texts
 from agy_actors._harness.failed_compaction import remove_failed_compaction
 from agy_actors._harness.hook_calls import HookCalls, HookFailed, PromptDenied
+from agy_actors._harness.rehearsal import rehearse
 from agy_actors._harness.wal_index import Committed, read_committed
 
 if TYPE_CHECKING:
@@ -25,10 +27,10 @@ __all__ = [
     "HarnessHost",
     "HookCalls",
     "HookFailed",
+    "ProcessEnded",
     "PromptDenied",
     "call_tool",
     "copy_config",
-    "disconnected",
     "harness_with",
     "interrupt",
     "isolate",
@@ -37,6 +39,7 @@ __all__ = [
     "model_of",
     "name_of",
     "read_committed",
+    "rehearse",
     "remove_failed_compaction",
     "run_in_thread",
     "valid_text",

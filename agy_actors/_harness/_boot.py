@@ -27,13 +27,17 @@ from agy_actors._kernel import forks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Address", "Booting", "Kind", "in_daemon_thread", "kind_of"]
+__all__ = ["Address", "Booting", "Kind", "ProcessEnded", "in_daemon_thread", "kind_of"]
 
 T = TypeVar("T")
 
 _pb2: Any = _untyped_pb2  # Its classes are made at import, unknown to type checkers.
 
 _READER_GRACE = 1.0  # Seconds to read what a killed process left behind; arbitrary.
+
+
+class ProcessEnded(RuntimeError):
+    """A process ended before it was ready."""
 
 
 class Kind(NamedTuple):
@@ -109,7 +113,7 @@ class Booting:
         """Exchange configurations over the process's pipes. Blocks; ended by killing it.
 
         Raises:
-            RuntimeError: it ended before it was ready.
+            ProcessEnded: it ended before it was ready.
         """
         try:
             return _exchange(self.popen, self._greeting)
@@ -173,7 +177,7 @@ def _exchange(popen: subprocess.Popen[bytes], greeting: bytes) -> Address:
     header = popen.stdout.read(4)
     if len(header) < 4:  # noqa: PLR2004 (a length of four bytes)
         words = popen.stderr.read().decode("utf-8", errors="replace").strip()
-        raise RuntimeError(
+        raise ProcessEnded(
             f"localharness ended before it was ready: {words or '(it said nothing)'}"
         )
     (length,) = struct.unpack("<I", header)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from agy_actors._harness.hook_calls import HookCalls
     from agy_actors._kernel import AsyncioActorRef
 
-__all__ = ["Harness"]
+__all__ = ["SHARING", "Harness", "binary_known", "is_of_known_shape"]
 
 _PATH_VARIABLE = "ANTIGRAVITY_HARNESS_PATH"
 """Where the SDK looks first for the program."""
@@ -38,7 +38,7 @@ _PATH_VARIABLE = "ANTIGRAVITY_HARNESS_PATH"
 _KNOWN_PARAMETERS = {"use_interactions_api"}
 """Of the method by which the SDK starts a process."""
 
-_SHARING = (
+SHARING = (
     local_connection.LocalConnectionStrategy,
     local_openai_connection.LocalOpenAIConnectionStrategy,
 )
@@ -117,11 +117,11 @@ class Harness:
             for runner in runners.values():
                 lend_variables(runner, self._variables)
             watch_denials(runners["hook_runner"], self._hooks.note_denial)
-            with _binary_known(config):
+            with binary_known(config):
                 strategy = create(**runners)
             if getattr(strategy, "_policies", None):
                 strategy._policies = guard_policies(strategy._policies, self._hooks)  # noqa: SLF001
-            if _is_of_known_shape(strategy):
+            if is_of_known_shape(strategy):
                 strategy._env = getattr(config, "env", None)  # noqa: SLF001
 
                 async def spawn(*, use_interactions_api: bool = False) -> Any:
@@ -141,6 +141,11 @@ class Harness:
     async def is_held(self) -> bool:
         """Tell whether the process refused the conversation since it has it open already."""
         return self._quarters is not None and await self._quarters.is_held()
+
+    @property
+    def refusal(self) -> str | None:
+        """The line with which the process refused the conversation, if it said one."""
+        return None if self._quarters is None else self._quarters.refusal
 
     def settle(self) -> None:
         """Note that the agent is open."""
@@ -167,7 +172,7 @@ class Harness:
 
 
 @contextlib.contextmanager
-def _binary_known(config: Any) -> Iterator[None]:
+def binary_known(config: Any) -> Iterator[None]:
     """Spare a strategy the search for its program, which it would make anew for each agent.
 
     The SDK reads the list of all files of its package for that, which takes longer than
@@ -190,7 +195,8 @@ def _binary_path(_: str | None) -> str:
     return str(local_connection._get_default_binary_path(None))  # noqa: SLF001
 
 
-def _is_of_known_shape(strategy: object) -> bool:
+def is_of_known_shape(strategy: object) -> bool:
+    """Return whether a strategy starts its process in the way that is known here."""
     if not isinstance(strategy, local_connection.LocalConnectionStrategy):
         return False
     spawn = getattr(strategy, "_spawn_harness_and_connect_ws", None)
@@ -214,4 +220,4 @@ def _warn_of_unknown_shape() -> None:
 
 def _may_share(strategy: Any) -> bool:
     # A process ends its MCP servers when it ends itself, not with a conversation.
-    return type(strategy) in _SHARING and not getattr(strategy, "_mcp_servers", True)
+    return type(strategy) in SHARING and not getattr(strategy, "_mcp_servers", True)

@@ -148,7 +148,10 @@ class _Tee:
 
     def read(self) -> bytes:
         """Read to the end, as the SDK does when a start fails."""
-        return self._stream.read()
+        said = self._stream.read()
+        for line in said.decode("utf-8", errors="replace").splitlines():
+            self._on_line(line)
+        return said
 
     def close_when_read(self) -> None:
         """Close the stream, by its reader if it has one: that finds its end by itself."""

@@ -33,6 +33,7 @@ OnLine: TypeAlias = "Callable[[str, bool], None]"
 conversation of the process."""
 
 _IN_USE = "is already in use"  # As google-antigravity 0.1.22 has it.
+_REFUSED = "Failed to create agent"  # How it says that it does not open a conversation.
 _LAG = 0.5
 """Seconds by which the harness's words may come after the end of a connection that they are
 about. They come within milliseconds; arbitrary."""
@@ -68,6 +69,11 @@ class Quarters(abc.ABC):
     @abc.abstractmethod
     async def is_held(self) -> bool:
         """Tell whether the process refused the conversation since it has it open already."""
+
+    @property
+    @abc.abstractmethod
+    def refusal(self) -> str | None:
+        """The line with which the process refused the conversation, if it said one."""
 
     @abc.abstractmethod
     def settle(self) -> None:
@@ -124,6 +130,10 @@ class OwnQuarters(Quarters):
 
     async def is_held(self) -> bool:
         return False
+
+    @property
+    def refusal(self) -> str | None:
+        return next((line for line in reversed(self._tail) if _REFUSED in line), None)
 
     def settle(self) -> None:
         """Nobody waits for that."""
@@ -187,6 +197,10 @@ class SharedQuarters(Quarters):
         self._ws: Any = None
         self._broken_off = False
         self._held = False
+        self._opening = True
+        self._refusals: list[str] = []
+        self._marks = [conversation]
+        """Texts that a line about this conversation may have, and few others have."""
         self._on_line = on_line
         # As the host's tenant.
         self.has_turn = has_turn
@@ -202,6 +216,7 @@ class SharedQuarters(Quarters):
 
     async def enter(self, strategy: Any, *, use_interactions_api: bool) -> tuple[Any, Any]:
         kind = kind_of(strategy, use_interactions_api=use_interactions_api)
+        self._marks += [str(path) for path in getattr(strategy, "_workspaces", None) or ()]
         process = await self._find_place(kind)
         try:
             self._ws = await connect(process.address)
@@ -215,16 +230,30 @@ class SharedQuarters(Quarters):
 
     def hear(self, line: str, alone: bool, /) -> None:
         """Hear a line of the process. As the host's tenant."""
+        if self._opening and _REFUSED in line:
+            self._refusals.append(line)
         if _IN_USE in line and self._conversation in line:
             self._held = True
         self._on_line(line, alone)
 
     async def is_held(self) -> bool:
         for _ in range(_LOOKS):
-            if self._held or self._process is None or self._process.has_ended:
+            if self._held or self._own_refusals() or self._is_gone():
                 break
             await asyncio.sleep(_LAG / _LOOKS)  # The reason comes another way than the refusal.
         return self._held
+
+    @property
+    def refusal(self) -> str | None:
+        # Where others open theirs on the process just now, a line may be about one of those.
+        lines = self._own_refusals() or self._refusals
+        return lines[-1] if lines else None
+
+    def _own_refusals(self) -> list[str]:
+        return [line for line in self._refusals if any(mark in line for mark in self._marks)]
+
+    def _is_gone(self) -> bool:
+        return self._process is None or self._process.has_ended
 
     async def _find_place(self, kind: Kind) -> SharedProcess:
         self._on_wait(True)
@@ -237,6 +266,7 @@ class SharedQuarters(Quarters):
         return self._process
 
     def settle(self) -> None:
+        self._opening = False
         self._tell(Opened(self))
 
     def break_off(self) -> None:

@@ -95,7 +95,7 @@ class SharedProcess:
         """Wait until it is up. Blocks; ended by killing it.
 
         Raises:
-            RuntimeError: it ended before it was ready.
+            ProcessEnded: it ended before it was ready.
         """
         self._address = self._booting.shake_hands()
 

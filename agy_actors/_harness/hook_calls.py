@@ -32,11 +32,14 @@ from google.antigravity.types import HookResult, QuestionHookResult, StopHookRes
 from loguru import logger
 
 from agy_actors._harness._outcomes import Outcome, Raised, capture, describe, isolate, name_of
+from agy_actors._harness._steps import disconnected
 from agy_actors._harness.valid_values import replace_surrogates
 from agy_actors._kernel import shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+
+    from google.antigravity import Agent
 
 __all__ = ["KINDS", "HookCalls", "HookFailed", "PromptDenied", "guard_hooks", "guard_policies"]
 
@@ -185,11 +188,8 @@ class HookCalls:
         """Those that run now, by kind and name."""
         return tuple(self._running.values())
 
-    async def wait_for_start(self, disconnected: asyncio.Future[Any]) -> None:
+    async def wait_for_start(self, agent: Agent) -> None:
         """Wait for the hooks at the session's start, which the harness calls when it is open.
-
-        Args:
-            disconnected: done when the harness closes the connection.
 
         Raises:
             HookFailed: one of them failed.
@@ -197,7 +197,7 @@ class HookCalls:
         """
         if self.started is None:
             return
-        await asyncio.wait([self.started, disconnected], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([self.started, disconnected(agent)], return_when=asyncio.FIRST_COMPLETED)
         if not self.started.done():
             raise ConnectionError("the harness closed the connection while the session started")
         failure = self.started.result()

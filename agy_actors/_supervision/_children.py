@@ -25,6 +25,7 @@ from agy_actors._agent import (
     Life,
     Outcome,
     Reporter,
+    describe_start,
 )
 from agy_actors._kernel import DeathReason, Envelope, ReplyFuture
 
@@ -121,7 +122,7 @@ class Child(abc.ABC):
 
     def reason(self) -> str:
         """Return what it failed with last, in words without secrets."""
-        return "unknown" if self.error is None else f"{type(self.error).__name__}: {self.error}"
+        return "unknown" if self.error is None else describe_start(self.error)
 
 
 class AgentChild(Child):

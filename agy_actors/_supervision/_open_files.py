@@ -75,7 +75,8 @@ class OpenFiles:
         if self._room < _EACH:
             raise AgentStartError(
                 f"{agent} cannot start: about {taken} files are open here, and no more than {soft}"
-                f" can be; {_ADVICE}"
+                f" can be; {_ADVICE}",
+                retryable=True,
             )
         # So that the limit is raised in time, and what the program opens itself is seen.
         self._room = min(self._room, max(_EACH, _PLENTY))

@@ -32,6 +32,7 @@ from agy_actors._agent import (
     ConversationInUse,
     Outcome,
     PaceBoard,
+    can_start_later,
 )
 from agy_actors._events import (
     AgentGivenUp,
@@ -110,7 +111,10 @@ def _start_error(child: Child, error: Exception) -> AgentStartError:
     """Return what the creator of a child that did not start gets."""
     if isinstance(error, ConversationInUse):
         return error
-    failed = AgentStartError(f"{child.ref} did not start: {child.reason()}{hint(error)}")
+    failed = AgentStartError(
+        f"{child.ref} did not start: {child.reason()}{hint(error)}",
+        retryable=can_start_later(error),
+    )
     failed.__cause__ = error
     return failed
 
@@ -423,7 +427,7 @@ class ParentActor(AsyncioActor):
                 self._hub.publish(AgentStopped(supervisor=self.name, agent=child.name))
         if not child.up.done():
             child.up.set_exception(
-                error or AgentStartError(f"{child.ref} was ended while it started")
+                error or AgentStartError(f"{child.ref} was ended while it started", retryable=True)
             )
             child.up.exception()  # Retrieved: its creator may have gone.
         child.ended.set_result(None)

@@ -24,7 +24,7 @@ from agy_actors._agent import (
     warn_of_readers,
     warn_once_of_readers,
 )
-from agy_actors._harness import copy_config, make_agent, model_of
+from agy_actors._harness import copy_config, model_of
 from agy_actors._kernel import (
     check_flag,
     check_integer,
@@ -35,6 +35,8 @@ from agy_actors._kernel import (
 )
 from agy_actors._supervision._decisions import Backoff, Restart, Strategy
 from agy_actors._supervision.config_checks import check_config, check_path
+from agy_actors._supervision.config_secrets import api_keys, secrets_in, service_of
+from agy_actors._supervision.setup_checks import check_database, check_setup, check_start
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -53,8 +55,6 @@ _NAMESPACE = uuid.UUID("6f1a5b0e-6f0c-5d5f-9d0b-3a2f5a1c7e11")
 
 _APP_DATA = "app_data"
 """The folder, where conversations are kept, for what else the harness keeps of them."""
-
-_SHORTEST_SECRET = 6  # Replacing shorter strings would garble messages, and hide nothing.
 
 
 def check_name(name: object) -> str:
@@ -154,13 +154,12 @@ def build_spec(
     try:
         output = OutputSchema.of(config)
     except ValueError as error:
-        raise InvalidConfig(f"the response_schema of agent {name!r} is none: {error}") from error
-    try:
-        make_agent(prepared)
-    except Exception as error:
-        raise InvalidConfig(
-            f"the SDK cannot use the configuration of agent {name!r}: {error}"
-        ) from error
+        raise InvalidConfig(f"invalid response_schema of agent {name!r}: {error}") from error
+    check_setup(config, name)
+    if not message.new_conversation_each_turn:
+        check_database(directory / f"{conversation_id}.db", name)
+    secrets = tuple(secrets_in(config))
+    check_start(prepared, name, secrets)
     for folder in _own_folders(config, save_dir):
         warn_once_of_readers(folder)
     return AgentSpec(
@@ -179,8 +178,9 @@ def build_spec(
         pace=pace,
         host=host,
         pace_key=_pace_key(config),
-        secrets=tuple(_secrets(config)),
+        secrets=secrets,
         output=output,
+        service=service_of(config),
     )
 
 
@@ -209,7 +209,7 @@ def _check_conversation(message: CreateAgent, name: str) -> None:
 
 def _pace_key(config: Any) -> str:
     """Return what agents that share a quota have in common: no secret, but its fingerprint."""
-    keys = sorted(_secrets(config, shortest=1))
+    keys = sorted(api_keys(config))
     where = getattr(config, "base_url", None) or getattr(config, "project", None) or ""
     shared = "\n".join(keys) or str(where)
     return hashlib.sha256(shared.encode()).hexdigest()[:12]
@@ -219,7 +219,7 @@ def _schema_text(name: str, model: type[BaseModel]) -> str:
     try:
         return json.dumps(model.model_json_schema())
     except Exception as error:
-        raise InvalidConfig(f"the response_schema of agent {name!r} is none: {error}") from error
+        raise InvalidConfig(f"invalid response_schema of agent {name!r}: {error}") from error
 
 
 def _check_seconds(name: str, seconds: object) -> None:
@@ -228,15 +228,6 @@ def _check_seconds(name: str, seconds: object) -> None:
 
 def _conversation_id(name: str, *, durable: bool) -> str:
     return uuid.uuid5(_NAMESPACE, name).hex if durable else current_host().new_id()
-
-
-def _secrets(config: Any, shortest: int = _SHORTEST_SECRET) -> set[str]:
-    found = {getattr(config, "api_key", None)}
-    for target in getattr(config, "models", None) or ():
-        endpoint = getattr(target, "endpoint", None)
-        found.add(getattr(endpoint, "api_key", None))
-        found.update((getattr(endpoint, "http_headers", None) or {}).values())
-    return {value for value in found if isinstance(value, str) and len(value) >= shortest}
 
 
 def check_supervisor(

@@ -585,7 +585,7 @@ def test_the_sdk_by_itself_is_an_owner_too(
     model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes no lock of ours, but its harness has the database open."""
-    monkeypatch.setattr(_session, "_HELD", 0.2)
+    monkeypatch.setattr(_session, "HELD", 0.2)
     config = model.openai_config(conversation_id=CONVERSATION, save_dir=str(tmp_path))
     agent = supervisor.create_agent(config)
     pid = agent.ask(GetStatistics()).harness_pid
