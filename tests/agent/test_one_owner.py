@@ -112,6 +112,7 @@ def test_agents_that_take_turns_by_sleeping_lose_nothing(
     def create(supervisor: SupervisorRef) -> AgentRef:
         return supervisor.create_agent(configure(), name="poet", idle_timeout=SHORT)
 
+    everything: list[str] = []
     with (
         Supervisor.start(state_dir=tmp_path) as one,
         Supervisor.start(state_dir=tmp_path) as two,
