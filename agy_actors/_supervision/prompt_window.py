@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Self
 
 from agy_actors._agent import Chat, ChatReply
@@ -92,7 +92,7 @@ class PromptWindow:
         self._exhausted = False
         self._changes: Arrivals[ReplyFuture[ChatReply] | None] = Arrivals()
         """Futures that are done; `None` is another size."""
-        self._under_way: dict[ReplyFuture[ChatReply], None] = {}
+        self._under_way: OrderedDict[ReplyFuture[ChatReply], None] = OrderedDict()
 
     def __enter__(self) -> Self:
         self._token = self._size.watch(lambda: self._changes.put(None))

@@ -27,6 +27,8 @@ from agy_actors.testing import Deviations, SimulatedAgent, Simulation, crash, re
 from tests.simulation.effort import times
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agy_actors import Event, PoolRef, SupervisorRef
 
 SETTINGS = hypothesis.settings(
@@ -191,6 +193,22 @@ def test_a_turn_told_to_a_pool_from_inside_a_members_tool_is_carried_out(
 # Members that do not start.
 
 
+@contextlib.contextmanager
+def starts_without_descriptors(left: list[int]) -> Iterator[None]:
+    """Have as many starts fail as the list says, since there are no descriptors."""
+    make_room = OpenFiles.make_room
+
+    def make_no_room(files: OpenFiles, agent: str, starting: Any) -> None:
+        if left[0] > 0:
+            left[0] -= 1
+            raise AgentStartError(f"{agent} finds no descriptors")
+        make_room(files, agent, starting)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OpenFiles, "make_room", make_no_room)
+        yield
+
+
 @SETTINGS
 @hypothesis.given(
     schedule=schedules(),
@@ -204,13 +222,6 @@ def test_a_pool_whose_growth_fails_answers_all_and_grows_later(
 ) -> None:
     scales = scales and routing is not Routing.BROADCAST
     left = [0]
-    make_room = OpenFiles.make_room
-
-    def make_no_room(files: OpenFiles, agent: str, starting: Any) -> None:
-        if left[0] > 0:
-            left[0] -= 1
-            raise AgentStartError(f"{agent} finds no descriptors")
-        make_room(files, agent, starting)
 
     def scenario(sim: Simulation) -> None:
         with supervise() as supervisor:
@@ -242,8 +253,7 @@ def test_a_pool_whose_growth_fails_answers_all_and_grows_later(
                 pool.resize(3)
                 assert is_whole(pool, config, 3)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(OpenFiles, "make_room", make_no_room)
+    with starts_without_descriptors(left):
         Simulation(schedule).run(scenario)
 
 
@@ -254,15 +264,27 @@ def test_a_pool_whose_growth_fails_answers_all_and_grows_later(
     size=st.integers(1, 3),
     failures=st.integers(1, 4),
     ends=st.integers(1, 2),
+    descriptors=st.booleans(),
 )
 def test_a_pool_has_its_size_again_after_replacements_that_failed(
-    schedule: Deviations, routing: Routing, size: int, failures: int, ends: int
+    schedule: Deviations,
+    routing: Routing,
+    size: int,
+    failures: int,
+    ends: int,
+    *,
+    descriptors: bool,
 ) -> None:
+    left = [0]
+
     def scenario(sim: Simulation) -> None:
         with supervise() as supervisor:
             config = SimulatedAgent(lambda _: reply(after=1.0))
             pool = supervisor.create_pool(config, size, "pool", routing=routing, max_restarts=20)
-            config.fail_starts(failures)
+            if descriptors:
+                left[0] = failures
+            else:
+                config.fail_starts(failures)
             for number in range(ends):
                 members = pool.members()
                 if members:
@@ -278,7 +300,8 @@ def test_a_pool_has_its_size_again_after_replacements_that_failed(
 
             assert is_whole(pool, config, size)
 
-    Simulation(schedule).run(scenario)
+    with starts_without_descriptors(left):
+        Simulation(schedule).run(scenario)
 
 
 @SETTINGS

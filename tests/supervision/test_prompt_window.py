@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agy_actors import AgentDeadError, AskTimeout, MailboxFull, Supervisor
+from agy_actors import AgentDeadError, AskTimeout, Chat, MailboxFull, Supervisor
 from agy_actors.testing import SimulatedAgent, Simulation, reply
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def test_an_iteration_waits_while_others_fill_the_mailbox_of_the_pool(
             def ask(number: int) -> None:
                 for _ in range(6):
                     try:
-                        pool.ask(f"other {number}")
+                        pool.ask(Chat(f"other {number}"))
                     except MailboxFull as error:
                         refusals.append(str(error))
                         sim.sleep(0.3)
@@ -76,7 +76,7 @@ def test_an_iteration_waits_for_a_pool_that_others_fill_before_it_begins(
     def scenario(_: Simulation) -> None:
         with Supervisor.start() as supervisor:
             pool = supervisor.create_pool(SimulatedAgent(lambda _: reply(after=1.0)), 1, capacity=2)
-            others = [pool.ask("other", block=False) for _ in range(2)]
+            others = [pool.ask(Chat("other"), block=False) for _ in range(2)]
 
             assert sorted(way(pool, PROMPTS)) == sorted(PROMPTS)
             assert {other.get().text for other in others} == {"other"}
@@ -88,7 +88,7 @@ def test_map_waits_for_a_full_pool_no_longer_than_for_a_reply() -> None:
     def scenario(sim: Simulation) -> None:
         with Supervisor.start() as supervisor:
             pool = supervisor.create_pool(SimulatedAgent(lambda _: reply(after=9.0)), 1, capacity=2)
-            others = [pool.ask("other", block=False) for _ in range(2)]
+            others = [pool.ask(Chat("other"), block=False) for _ in range(2)]
 
             with pytest.raises(AskTimeout, match="no reply to Chat by pool 'pool-1'"):
                 list(pool.map(PROMPTS, timeout=5.0))
@@ -107,7 +107,7 @@ def test_an_iteration_that_waits_for_a_full_pool_ends_with_the_pool(
         with Supervisor.start() as supervisor:
             pool = supervisor.create_pool(SimulatedAgent(lambda _: reply(after=9.0)), 1, capacity=2)
             for _ in range(2):
-                pool.tell("other")
+                pool.tell(Chat("other"))
 
             def end() -> None:
                 sim.sleep(3.0)
