@@ -34,7 +34,7 @@ from agy_actors import (
     TurnError,
     TurnStalled,
 )
-from agy_actors._agent import _session, ownership
+from agy_actors._agent import _session, ownership, session_errors
 from agy_actors._agent._session import Session
 from agy_actors._agent.ownership import ConversationLock
 from agy_actors._harness import _connect, _host, _launch
@@ -524,7 +524,8 @@ def test_a_conversation_that_the_harness_still_holds_is_waited_for(
 def test_a_conversation_that_another_agent_holds_is_refused(
     shared: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_session, "_HELD", 0.2)
+    monkeypatch.setattr(_session, "HELD", 0.2)
+    monkeypatch.setattr(session_errors, "HELD", 0.2)
     without_locks(monkeypatch)
     config = model.openai_config(conversation_id=CONVERSATION)
     first = shared.create_agent(config)
