@@ -66,6 +66,8 @@ _SILENCE = 4.0  # Seconds; the harness gives an agent up that has not read for 5
 class AgentActor(TurnTakingActor):
     """One incarnation of an agent."""
 
+    unabandonable: ClassVar[tuple[type, ...]] = (messages.Disconnect, messages.Delete)
+
     def __init__(self, spec: AgentSpec, life: Life, reporter: Reporter) -> None:
         super().__init__(spec, life, reporter)
         self._context = contextvars.copy_context()
@@ -380,10 +382,12 @@ class AgentActor(TurnTakingActor):
         turn = self._in_flight.get(self.turn_envelope) if self.turn_envelope is not None else None
         if turn is not None:
             turn.cancel()
-        await self._close()
-        if delete:
-            await self._sessions.delete(self.spec.conversation_id)
-        self._loop.call_soon(self._end)  # After the reply.
+        try:
+            await self._close()
+            if delete:
+                await self._sessions.delete(self.spec.conversation_id)
+        finally:
+            self._loop.call_soon(self._end)  # After the reply, or the error.
 
     HANDLERS: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {
         **TurnTakingActor.HANDLERS,

@@ -78,6 +78,10 @@ class AsyncioActor(pykka.Actor):
     stop_grace: ClassVar[float | None] = None
     """Seconds that a stop gives to what is being handled; `None` waits for its end."""
 
+    unabandonable: ClassVar[tuple[type, ...]] = ()
+    """The messages whose handling goes on when nobody waits for the reply any more. The handling
+    of others is cancelled, which would leave a change that these make half done."""
+
     actor_inbox: Mailbox
     """The actor's mailbox."""
 
@@ -409,8 +413,11 @@ class AsyncioActor(pykka.Actor):
         task = self._loop.create_task(self._handle_async(envelope, handler), context=context)
         task.add_done_callback(lambda _: self._finished(envelope, handler, task))
         self._in_flight[envelope] = task
-        if isinstance(envelope.reply_to, ReplyFuture):
-            envelope.reply_to.add_done_callback(lambda _: self._abandon(envelope, task))
+        reply_to = envelope.reply_to
+        if isinstance(reply_to, ReplyFuture) and not isinstance(
+            envelope.message, self.unabandonable
+        ):
+            reply_to.add_done_callback(lambda _: self._abandon(envelope, task))
 
     async def _handle_async(self, envelope: AnyEnvelope, handler: Coroutine[Any, Any, Any]) -> bool:
         """Handle a message to its end, and return whether that settled it."""

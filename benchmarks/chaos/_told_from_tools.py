@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ToldFromTools", "lost_turns"]
 
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 """Seconds for a told turn to be carried out. Arbitrary: as long as a few turns and restarts
-may take that come before it."""
+may take that come before it, each of which starts a process of its own on a busy machine."""
 
 _END = 120.0
 """Seconds for an end that waits for turns. Arbitrary; only a failure takes as long."""
