@@ -326,6 +326,8 @@ class AgentActor(TurnTakingActor):
 
         Its turn is answered, or left to the successor where that is safe.
         """
+        # First: the loop may be back, and is to see no crash in what follows.
+        self._forsaken = self._ended = self._cut_off = True
         self._leave_turn()
         self._sessions.reap()
         super().forsake()

@@ -96,6 +96,9 @@ class AnsweringActor(AsyncioActor):
         self._session: Session | None = None
         self._broken = False
         self._closing = False
+        self._forsaken = False
+        """Whether a successor has taken over since the loop hangs. What the thread does when it
+        is let go is no part of the agent's life."""
         self._up = False
         """Whether a session was open before: if there is none now, the next one is opened."""
         self._asleep = False
@@ -177,6 +180,11 @@ class AnsweringActor(AsyncioActor):
 
     def _publish(self, kind: type[AgentEvent], **what: Any) -> None:
         """Tell the supervisor's subscribers. Callable from any thread."""
+        if not self._forsaken:
+            self._publish_last(kind, **what)
+
+    def _publish_last(self, kind: type[AgentEvent], **what: Any) -> None:
+        """Tell the supervisor's subscribers, also of an incarnation whose loop hangs."""
         spec = self.spec
         spec.hub.publish(kind(supervisor=spec.supervisor, agent=spec.name, **what))
 

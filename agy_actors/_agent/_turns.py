@@ -204,6 +204,9 @@ class TurnTakingActor(TurnRunningActor):
                     await self._wait_to_try(trial, turn)
                     return await self._try(turn, trial, prompt, stall or stall_timeout(), tape)
                 except (TurnError, ConversationInUse) as error:
+                    if self._forsaken:  # The turn is the successor's, or was answered.
+                        handed_over = True
+                        await self._loop.create_future()
                     self._note_break(error)
                     delay = self._delay_or_raise(error, turn, trial, tape)
                     self._note_retry(trial, error, delay)
@@ -335,6 +338,11 @@ class TurnTakingActor(TurnRunningActor):
             if delay is None:
                 life.trial = None
                 self._in_flight.pop(envelope, None)
+                if self.spec.hub.active:  # Nobody waits for a turn that was told.
+                    seconds = self._host.monotonic() - trial.started
+                    self._publish_last(
+                        TurnEnded, turn=life.turns, seconds=seconds, error=type(last).__name__
+                    )
                 fail(envelope.reply_to, last)
             else:
                 trial.not_before = self._host.monotonic() + delay

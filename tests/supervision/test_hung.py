@@ -21,6 +21,7 @@ from agy_actors import (
     GetStatistics,
     RetryPolicy,
     Supervisor,
+    TurnEnded,
     TurnInterrupted,
     watch,
 )
@@ -56,6 +57,10 @@ class Blocker:
             return "let go"
 
         return block
+
+
+def ends_of_turns(events: list[Event]) -> list[str | None]:
+    return [event.error for event in events if isinstance(event, TurnEnded)]
 
 
 @pytest.fixture
@@ -207,6 +212,43 @@ def test_what_a_thread_does_that_was_let_go_is_no_part_of_the_agents_life(
 
         assert agent.ask(GetStatistics()) == before
         assert agent.ask(Chat("again"), timeout=PATIENCE).text == "echo: again"
+
+
+def test_the_end_of_a_turn_that_hangs_is_published_once(
+    model: ScriptedModel, blocker: Blocker
+) -> None:
+    events: list[Event] = []
+    model.when("block", call_tool("block"), say("too late"))
+    with Supervisor.start(hang_timeout=HANG) as supervisor:
+        supervisor.subscribe(events.append)
+        agent = supervisor.create_agent(model.openai_config(tools=[blocker.tool]))
+
+        agent.tell(Chat("block"))
+
+        until(lambda: ends_of_turns(events) == ["TurnInterrupted"])
+        blocker.let_go.set()
+        until(lambda: sum(t.name.startswith("AgentActor-") for t in threading.enumerate()) == 1)
+        agent.ask(Chat("hi"), timeout=PATIENCE)
+    assert ends_of_turns(events) == ["TurnInterrupted", None]
+
+
+def test_a_turn_goes_on_once_where_its_thread_is_back_just_as_it_is_replaced(
+    model: ScriptedModel, blocker: Blocker
+) -> None:
+    events: list[Event] = []
+    model.when("block", call_tool("block"), say("done"))
+    again = RetryPolicy(attempts=2, retry=tenacity.retry_always, after_tool_calls=True)
+    with Supervisor.start(hang_timeout=HANG) as supervisor:
+        supervisor.subscribe(events.append)
+        agent = supervisor.create_agent(model.openai_config(tools=[blocker.tool]), retry=again)
+
+        turn = agent.ask(Chat("block"), block=False)
+        until(lambda: any(isinstance(event, AgentHung) for event in events))
+        blocker.let_go.set()
+
+        assert turn.get(timeout=PATIENCE).text == "done"
+        until(lambda: sum(t.name.startswith("AgentActor-") for t in threading.enumerate()) == 1)
+    assert ends_of_turns(events) == [None]
 
 
 def test_a_loop_that_sleeps_or_turns_is_well_and_one_that_is_held_up_is_not() -> None:
