@@ -122,12 +122,18 @@ class Sessions:
 
     async def _remove_files(self, conversation_id: str) -> None:
         # The harness writes the transcript of a turn a little after the turn has ended.
-        spec = self._spec
-        folders = spec.save_dir, spec.config.app_data_dir
-        found = await asyncio.to_thread(remove_conversation, conversation_id, *folders)
+        found = await self._remove_what_is_there(conversation_id)
         while found:
             await asyncio.sleep(_LATE_WRITES)
-            found = await asyncio.to_thread(remove_conversation, conversation_id, *folders)
+            found = await self._remove_what_is_there(conversation_id)
+
+    async def _remove_what_is_there(self, conversation_id: str) -> bool:
+        """Remove the files that there are, and return whether there were any."""
+        folders = self._spec.save_dir, self._spec.config.app_data_dir
+        try:
+            return await asyncio.to_thread(remove_conversation, conversation_id, *folders)
+        except RuntimeError:  # The interpreter ends: Python 3.12 begins no thread then.
+            return remove_conversation(conversation_id, *folders)
 
     def kill(self) -> None:
         """End the processes of all sessions at once. Callable from any thread."""
