@@ -62,10 +62,7 @@ def test_the_end_does_not_wait_for_a_thread_that_waits_for_an_agent(
         pool = supervisor.create_pool(openai_config(sys.argv[1], {{}}), 1)
         threading.Thread(target=work).start()
         sys.stdin.read()
-        go = threading.Event()
-        signal.signal(signal.SIGUSR1, lambda *_: go.set())
-        print("ready", flush=True)
-        go.wait()
+        wait_for_signal()
     """)
     model.wait_for_requests(1, timeout=PATIENCE)
     assert program._popen.stdout is not None

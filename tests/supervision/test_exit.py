@@ -34,6 +34,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def create(supervisor, name=None, **settings):
     return supervisor.create_agent(openai_config(sys.argv[1], settings), name)
+
+def wait_for_signal():
+    # No Event: set() in a handler waits for ever if it interrupts wait() before that sleeps.
+    reader, writer = os.pipe()
+    signal.signal(signal.SIGUSR1, lambda *_: os.write(writer, b"x"))
+    print("ready", flush=True)
+    os.read(reader, 1)
 """
 
 
@@ -132,10 +139,7 @@ def test_a_program_may_end_in_the_middle_of_turns(run: Run, model: ScriptedModel
         for supervisor in supervisors:
             create(supervisor).ask(Chat("hi"), block=False)
         sys.stdin.read()
-        go = threading.Event()
-        signal.signal(signal.SIGUSR1, lambda *_: go.set())
-        print("ready", flush=True)
-        go.wait()
+        wait_for_signal()
         sys.exit(3)
     """)
     model.wait_for_requests(2, timeout=PATIENCE)
@@ -274,10 +278,7 @@ def test_a_supervisor_may_be_started_in_any_thread(run: Run, model: ScriptedMode
         thread.start()
         thread.join()
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        go = threading.Event()
-        signal.signal(signal.SIGUSR1, lambda *_: go.set())
-        print("ready", flush=True)
-        go.wait()
+        wait_for_signal()
     """)
     model.wait_for_requests(1, timeout=PATIENCE)
     assert program._popen.stdout is not None
