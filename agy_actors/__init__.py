@@ -7,20 +7,33 @@ with Supervisor.start() as supervisor:
     print(poet.ask(Chat("Write a haiku about rain")).text)
 """
 
-from agy_actors._agent import (
-    AgentDeadError,
-    AgentRef,
-    AgentStartError,
-    AgentStatistics,
+from agy_actors._actors.actor import AsyncioActor
+from agy_actors._actors.actor_ref import AsyncioActorRef
+from agy_actors._actors.as_completed import as_completed
+from agy_actors._actors.blocking_warning import BlockingCallWarning
+from agy_actors._actors.errors import (
+    ActorDeadError,
+    AgyActorsError,
+    AskTimeout,
+    DeadlockError,
+    ForkedProcessError,
+    InvalidArgument,
+    InvalidConfig,
+    MailboxFull,
+    NotPicklableError,
+    ReplyCancelled,
+    UnknownMessage,
+)
+from agy_actors._actors.future import ReplyFuture
+from agy_actors._actors.lifeline import DeathReason
+from agy_actors._actors.message import Lane, Message, ReceiveTimeout
+from agy_actors._actors.watch import Death, watch
+from agy_actors._agents.agent_messages import (
     AvailableTools,
     Cancel,
     Chat,
     ChatReply,
-    ChatStream,
     ClearHistory,
-    CompactionFailed,
-    ConfirmationAsked,
-    ConversationInUse,
     Delete,
     Disconnect,
     GetCompactionIndices,
@@ -28,24 +41,64 @@ from agy_actors._agent import (
     GetHistory,
     GetLastResponse,
     GetLastTurnUsage,
-    GetPace,
     GetStatistics,
     GetTotalUsage,
     GetTurnCount,
+    IsIdle,
+    Send,
+    SignalIdle,
+    WaitForIdle,
+    WaitForWakeup,
+)
+from agy_actors._agents.agent_ref import AgentRef
+from agy_actors._agents.agent_statistics import AgentState, AgentStatistics
+from agy_actors._agents.approvals import ConfirmationAsked, QuestionAsked, confirmations, questions
+from agy_actors._agents.chat_stream import ChatStream
+from agy_actors._agents.creation_messages import (
+    CreateAgent,
+    GetActiveAgentCount,
+    GetChildren,
+    GetOrCreateAgent,
+)
+from agy_actors._agents.events import (
+    AgentFellAsleep,
+    ModelRetrying,
+    ModelSilent,
+    QuotaHold,
+    TriggerFailed,
+    TurnEnded,
+    TurnRetried,
+    TurnStarted,
+    TurnWaiting,
+)
+from agy_actors._agents.human_reply import HumanReply
+from agy_actors._agents.load_messages import GetLoad, LoadStatistics
+from agy_actors._agents.pool_creation import CreatePool, GetPools
+from agy_actors._agents.pool_messages import GetMembers
+from agy_actors._agents.pool_ref import PoolRef
+from agy_actors._agents.rate_limit import GetPace, PaceStatistics
+from agy_actors._agents.retry_policy import RetryPolicy
+from agy_actors._agents.supervisor import Supervisor
+from agy_actors._agents.supervisor_ref import CreateSupervisor, GetSupervisors, SupervisorRef
+from agy_actors._agents.supervisor_statistics import (
+    GetSupervisorStatistics,
+    SupervisorStatistics,
+)
+from agy_actors._log import carry_over_logging
+from agy_actors._open_file_limit import raise_open_file_limit
+from agy_actors._public_paths import show_public_paths as _show_public_paths
+from agy_actors._sdk.available_tools import ToolInfo
+from agy_actors._sdk.errors import (
+    AgentDeadError,
+    AgentStartError,
+    CompactionFailed,
+    ConversationInUse,
     HookError,
-    InvalidConfig,
     InvalidOutput,
     InvalidPrompt,
-    IsIdle,
     ModelError,
-    PaceStatistics,
-    QuestionAsked,
     QuotaExceeded,
-    RetryPolicy,
-    Send,
     SetupError,
-    SignalIdle,
-    ToolInfo,
     TurnCancelled,
     TurnDenied,
     TurnError,
@@ -53,15 +106,16 @@ from agy_actors._agent import (
     TurnStalled,
     TurnTimeout,
     UnusableConfig,
-    WaitForIdle,
-    WaitForWakeup,
-    confirmations,
-    questions,
 )
-from agy_actors._events import (
+from agy_actors._sdk.harness_events import HarnessDied, HarnessStarted, StateNotSaved
+from agy_actors._supervision.actor_creation import CreateActor, GetActors
+from agy_actors._supervision.actor_pool import CreateActorPool
+from agy_actors._supervision.actor_pool_ref import ActorPoolRef
+from agy_actors._supervision.errors import ActorStartError
+from agy_actors._supervision.event_hub import Event, Subscription
+from agy_actors._supervision.events import (
     AgentCrashed,
     AgentEvent,
-    AgentFellAsleep,
     AgentGivenUp,
     AgentHung,
     AgentReady,
@@ -69,62 +123,32 @@ from agy_actors._events import (
     AgentStarted,
     AgentStopped,
     DeadLetter,
-    Event,
-    HarnessDied,
-    HarnessStarted,
-    QuotaHold,
-    StateNotSaved,
-    Subscription,
     SupervisorEscalated,
-    TurnEnded,
-    TurnRetried,
-    TurnStarted,
 )
-from agy_actors._kernel import (
-    AgyActorsError,
-    AskTimeout,
-    AsyncioActor,
-    AsyncioActorRef,
-    DeadlockError,
-    Death,
-    DeathReason,
-    ForkedProcessError,
-    InvalidArgument,
-    Lane,
-    MailboxFull,
-    Message,
-    NotPicklableError,
-    ReplyFuture,
-    UnknownMessage,
-    as_completed,
-    watch,
-)
-from agy_actors._log import carry_over_logging
-from agy_actors._supervision import (
-    Backoff,
-    CreateAgent,
-    CreatePool,
-    CreateSupervisor,
-    GetActiveAgentCount,
-    GetChildren,
-    GetMembers,
-    GetPools,
+from agy_actors._supervision.pool_messages import (
+    GetPoolMembers,
     GetPoolStatistics,
-    GetSupervisors,
-    PoolRef,
     PoolStatistics,
     Resize,
-    Restart,
-    Routing,
+)
+from agy_actors._supervision.restart_policy import Backoff, Restart, Strategy
+from agy_actors._supervision.routing import Routing
+from agy_actors._supervision.supervisor_messages import (
+    GetTopic,
     Shutdown,
     ShutdownAgent,
-    Strategy,
     Subscribe,
-    Supervisor,
-    SupervisorRef,
 )
+from agy_actors._supervision.topic import Topic
+from agy_actors._supervision.unsupervised_events import subscribe
+
+__version__ = "0.2.0"
+"""The version of this package."""
 
 __all__ = [
+    "ActorDeadError",
+    "ActorPoolRef",
+    "ActorStartError",
     "AgentCrashed",
     "AgentDeadError",
     "AgentEvent",
@@ -136,6 +160,7 @@ __all__ = [
     "AgentRestarting",
     "AgentStartError",
     "AgentStarted",
+    "AgentState",
     "AgentStatistics",
     "AgentStopped",
     "AgyActorsError",
@@ -144,6 +169,7 @@ __all__ = [
     "AsyncioActorRef",
     "AvailableTools",
     "Backoff",
+    "BlockingCallWarning",
     "Cancel",
     "Chat",
     "ChatReply",
@@ -152,6 +178,8 @@ __all__ = [
     "CompactionFailed",
     "ConfirmationAsked",
     "ConversationInUse",
+    "CreateActor",
+    "CreateActorPool",
     "CreateAgent",
     "CreatePool",
     "CreateSupervisor",
@@ -164,32 +192,42 @@ __all__ = [
     "Event",
     "ForkedProcessError",
     "GetActiveAgentCount",
+    "GetActors",
     "GetChildren",
     "GetCompactionIndices",
     "GetConversationId",
     "GetHistory",
     "GetLastResponse",
     "GetLastTurnUsage",
+    "GetLoad",
     "GetMembers",
+    "GetOrCreateAgent",
     "GetPace",
+    "GetPoolMembers",
     "GetPoolStatistics",
     "GetPools",
     "GetStatistics",
+    "GetSupervisorStatistics",
     "GetSupervisors",
+    "GetTopic",
     "GetTotalUsage",
     "GetTurnCount",
     "HarnessDied",
     "HarnessStarted",
     "HookError",
+    "HumanReply",
     "InvalidArgument",
     "InvalidConfig",
     "InvalidOutput",
     "InvalidPrompt",
     "IsIdle",
     "Lane",
+    "LoadStatistics",
     "MailboxFull",
     "Message",
     "ModelError",
+    "ModelRetrying",
+    "ModelSilent",
     "NotPicklableError",
     "PaceStatistics",
     "PoolRef",
@@ -197,6 +235,8 @@ __all__ = [
     "QuestionAsked",
     "QuotaExceeded",
     "QuotaHold",
+    "ReceiveTimeout",
+    "ReplyCancelled",
     "ReplyFuture",
     "Resize",
     "Restart",
@@ -214,7 +254,10 @@ __all__ = [
     "Supervisor",
     "SupervisorEscalated",
     "SupervisorRef",
+    "SupervisorStatistics",
     "ToolInfo",
+    "Topic",
+    "TriggerFailed",
     "TurnCancelled",
     "TurnDenied",
     "TurnEnded",
@@ -224,6 +267,7 @@ __all__ = [
     "TurnStalled",
     "TurnStarted",
     "TurnTimeout",
+    "TurnWaiting",
     "UnknownMessage",
     "UnusableConfig",
     "WaitForIdle",
@@ -232,5 +276,9 @@ __all__ = [
     "carry_over_logging",
     "confirmations",
     "questions",
+    "raise_open_file_limit",
+    "subscribe",
     "watch",
 ]
+
+_show_public_paths(__name__)

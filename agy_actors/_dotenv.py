@@ -1,6 +1,7 @@
-"""Reads what a `.env` file sets and the environment does not.
+"""Reads `.env` files.
 
-Once a supervisor starts, and not at import: only then is it known that anybody wants it.
+Only the command line and `Supervisor.start(dotenv=True)` do this, not the import of agy_actors: a
+library does not change the environment of its program.
 """
 
 from __future__ import annotations
@@ -9,19 +10,24 @@ import os
 
 import dotenv
 
-__all__ = ["DOTENV_SWITCH", "load_dotenv", "missing_values"]
+from agy_actors._actors.arguments import shown
+from agy_actors._actors.errors import InvalidConfig
 
-DOTENV_SWITCH = "AGY_ACTORS_DOTENV"
-"""Set to `0`, no file is looked for."""
+__all__ = ["load_dotenv", "missing_values"]
+
+_SWITCH = "AGY_ACTORS_DOTENV"
+"""The environment variable that, set to `0`, disables `.env` files."""
 
 
 def missing_values() -> dict[str, str]:
-    """Return what the nearest `.env`, here or in a folder above, sets and the environment not.
+    """Return the variables in the nearest `.env` file that the environment does not have.
+
+    The nearest file is in the working directory or in a folder above it.
 
     Raises:
-        OSError: it cannot be read. The error names the file, and nothing that is in it.
+        OSError: it cannot be read. The error has the path of the file, but no part of its content.
     """
-    if os.environ.get(DOTENV_SWITCH, "").strip().lower() in {"0", "no", "off", "false"}:
+    if os.environ.get(_SWITCH, "").strip().lower() in {"0", "no", "off", "false"}:
         return {}
     path = dotenv.find_dotenv(usecwd=True)
     if not path:
@@ -29,7 +35,7 @@ def missing_values() -> dict[str, str]:
     try:
         values = dotenv.dotenv_values(path)
     except (OSError, UnicodeError) as error:
-        # Its text may hold a key, and the error a piece of its text.
+        # The error's text may quote the content, which may contain a key.
         raise OSError(f"{path} cannot be read ({type(error).__name__})") from None
     return {
         name: value
@@ -38,10 +44,17 @@ def missing_values() -> dict[str, str]:
     }
 
 
-def load_dotenv() -> None:
-    """Set it, for this process and those it starts.
+def load_dotenv(dotenv: bool) -> None:
+    """Set these variables for this process and those that it starts, if `dotenv` is `True`.
 
     Raises:
-        OSError: see `missing_values`.
+        InvalidConfig: the file cannot be read, or `dotenv` is not a bool.
     """
-    os.environ.update(missing_values())
+    if not isinstance(dotenv, bool):
+        raise InvalidConfig(f"dotenv must be True or False, got {shown(dotenv)}")
+    if not dotenv:
+        return
+    try:
+        os.environ.update(missing_values())
+    except OSError as error:
+        raise InvalidConfig(f"{error}; repair it, move it away, or set {_SWITCH}=0") from error

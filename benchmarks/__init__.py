@@ -1,1 +1,1 @@
-"""What it costs. Each module measures one layer: `python -m benchmarks.kernel`."""
+"""Benchmarks. Each module measures one layer: `python -m benchmarks.kernel`."""

@@ -1,4 +1,4 @@
-"""All benchmarks in one run, peers in turns with ours: `python -m benchmarks`.
+"""Runs all benchmarks, and alternates between agy_actors and its peers: `python -m benchmarks`.
 
     python -m benchmarks [--quick] [--only NAME]... [--out FOLDER]
 
@@ -50,18 +50,18 @@ def main(
         Path | None, typer.Option(file_okay=False, help="Where to write the results.")
     ] = None,
 ) -> None:
-    """Measure what agy_actors costs, beside what one would use instead.
+    """Measure the costs of agy_actors and of its alternatives.
 
-    An area that fails is a note under the tables, and the exit code is 1.
+    If an area fails, there is a note under the tables, and the exit code is 1.
     """
     unknown = sorted(set(only or ()) - set(AREAS))
     if unknown:
-        raise typer.BadParameter(f"{', '.join(unknown)} is none of {', '.join(AREAS)}")
+        raise typer.BadParameter(f"{', '.join(unknown)} must be one of {', '.join(AREAS)}")
     size = Size.QUICK if quick else Size.FULL
     results = Results()
     failed: list[str] = []
     if load := describe_load():
-        results.note(load)  # The tables should tell how far they can be trusted.
+        results.note(load)  # The tables should say how reliable they are.
     for name, area in AREAS.items():
         if only and name not in only:
             continue
@@ -74,7 +74,7 @@ def main(
             results.note(f"failed: {name}, with {type(error).__name__}: {error}")
         print(f"  took {time.perf_counter() - started:.0f} s", flush=True)
         if out is not None:
-            # After each area: a run that is ended keeps those before.
+            # After each area: an interrupted run keeps the finished areas.
             write_files(results, out, size)
     print_tables(results)
     if failed:

@@ -1,4 +1,4 @@
-"""What each benchmark is: something that adds rows."""
+"""`Area`: a benchmark, which adds rows to the results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Area(Protocol):
 
 
 def run_alone(run: Callable[[Size, Results], None]) -> None:
-    """Be the command of one area."""
+    """Run the command line of one area."""
 
     def main(
         quick: Annotated[bool, typer.Option("--quick", help="A rougher, shorter run.")] = False,

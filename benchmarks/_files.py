@@ -1,4 +1,4 @@
-"""The results as files."""
+"""Writes the results to files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["write_files"]
 def write_files(results: Results, folder: Path, size: Size) -> None:
     """Write results.json, results.pyperf.json, table.rst, table.csv, machine.rst and the plots."""
     folder.mkdir(parents=True, exist_ok=True)
-    # Whoever reads the numbers should know how much was measured.
+    # Readers of the numbers should know how much was measured.
     machine = describe_machine() | {"Run": size.value}
     (folder / "results.json").write_text(json.dumps(_as_json(results, machine), indent=1) + "\n")
     (folder / "table.rst").write_text(rst_tables(results))
@@ -57,7 +57,7 @@ def _write_pyperf(results: Results, folder: Path) -> str | None:
 
 
 def _as_benchmark(pyperf: Any, row: Row) -> Any:
-    # A round is a run of one value: how pyperf tells values apart that were measured apart.
+    # A round is a run with one value, so that pyperf treats the rounds as separate measurements.
     metadata = {"name": f"{row.area}: {row.what}: {row.peer}", "unit": row.unit.value}
     return pyperf.Benchmark(
         [

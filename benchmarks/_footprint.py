@@ -1,4 +1,4 @@
-"""What a program and all its children hold: memory and descriptors."""
+"""Measures the memory and the descriptors of a program and all its children."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["Footprint", "footprint"]
 
 
 class Footprint(NamedTuple):
-    """What is held now."""
+    """The resources in use."""
 
     memory: int
-    """Bytes, as the proportional set size: a page that several share is counted once."""
+    """Bytes, as the proportional set size: a shared page is counted once."""
     descriptors: int
-    """Of the program itself, which is what its limit of open files bounds."""
+    """The number for the program itself, which its limit of open files bounds."""
     processes: int
 
 
 def footprint() -> Footprint:
     """Measure this process and all below it."""
     pids = [os.getpid(), *_children()]
-    # Opening the folder takes one more, which was not there before.
+    # Opening the folder takes another one, which was not there before.
     descriptors = len(os.listdir("/proc/self/fd")) - 1  # noqa: PTH208 (no objects wanted)
     return Footprint(sum(map(_memory, pids)), descriptors, len(pids))
 

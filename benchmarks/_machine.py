@@ -1,4 +1,4 @@
-"""What the numbers were measured on."""
+"""Describes the machine on which the numbers were measured."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import psutil
 
 __all__ = ["describe_load", "describe_machine"]
 
-_PACKAGES = ("agy-actors", "google-antigravity", "pykka", "xoscar", "thespian", "pyperf")
-_QUIET = 0.25  # Of each core; arbitrary: the numbers of a desktop at rest stay below.
+_PACKAGES = ("agy-actors", "google-antigravity", "pykka", "pyperf")
+_QUIET = 0.25  # Per core. Arbitrary: an idle desktop stays below it.
 
 
 def describe_machine() -> dict[str, str]:
-    """Return what matters of the machine and of what runs on it."""
+    """Return the relevant properties of the machine and its software."""
     cores = len(os.sched_getaffinity(0))
     facts = {
         "Processor": f"{_processor()}, {cores} {'core' if cores == 1 else 'cores'}",
@@ -30,14 +30,13 @@ def describe_machine() -> dict[str, str]:
 
 
 def describe_load() -> str | None:
-    """Say how busy the machine is with something else, or return `None` if it is quiet."""
-    load, _, _ = os.getloadavg()  # Of the last minute: call it before anything is measured.
+    """Return how busy the machine is with other programs, or `None` if it is idle."""
+    # The load of the last minute, so call this before the measurements.
+    load, _, _ = os.getloadavg()
     cores = len(os.sched_getaffinity(0))
     if load < cores * _QUIET:
         return None
-    return (
-        f"the machine was busy with something else when this began: load {load:.1f}, cores {cores}"
-    )
+    return f"the machine was busy with other programs at the start: load {load:.1f}, cores {cores}"
 
 
 def _processor() -> str:

@@ -1,6 +1,6 @@
-"""The model of all benchmarks: a scripted one in a process of its own.
+"""The model of all benchmarks: a scripted one in its own process.
 
-Its work is then done beside that of whoever is measured, and weighs on all peers alike.
+Its work runs in parallel with that of the measured peer, and affects all peers equally.
 """
 
 from __future__ import annotations
@@ -14,35 +14,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agy_actors.testing import ModelRequest, ScriptedModel, call_tool, say, silence
-from agy_actors.testing._model_configs import openai_config
+from agy_actors.testing.scripted_model.configs import openai_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from google.antigravity import AgentConfig
 
-__all__ = ["BLOCK", "HANG_ONCE", "LONG", "Model", "serve"]
+__all__ = ["BLOCK", "HANG_ONCE", "LONG", "SILENT", "Model", "serve"]
 
 LONG = "long"
-"""A prompt that is answered for a long time, in small pieces."""
+"""A prompt whose answer is long and comes in small pieces."""
 
 HANG_ONCE = "hang once"
-"""How a prompt starts that gets no answer the first time that it is asked."""
+"""The start of a prompt that gets no answer when it is first asked."""
 
 BLOCK = "block"
-"""A prompt that is answered by a call of the tool of that name."""
+"""A prompt whose answer is a call of the tool with this name."""
+
+SILENT = "silent for "
+"""The start of a prompt that is answered after the number of seconds that follows."""
 
 _PATIENCE = 10.0  # For its end; arbitrary.
 
 
 class Model:
-    """Where a model answers; cheap to make, for every process."""
+    """The address of a model; cheap to make in every process."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
 
     def config(self, **overrides: Any) -> AgentConfig:
-        """Configure a light agent that talks to it."""
+        """Return a configuration for a light agent that uses it."""
         return openai_config(self.base_url, overrides)
 
 
@@ -68,7 +71,7 @@ def serve() -> Iterator[Model]:
 
 
 class _FirstTime:
-    """Matches each prompt that hangs once, once."""
+    """Matches each prompt that hangs once, the first time."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
@@ -88,6 +91,8 @@ def _main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), ScriptedModel(keep=1) as model:
         model.when(f"^{LONG}$", say("word " * 3000, delay=0.01))
+        for seconds in (1, 5):
+            model.when(f"^{SILENT}{seconds}", say("hello", first_delay=float(seconds)))
         model.when(_FirstTime(), silence("one "))
         model.when(_asks_for_block, call_tool(BLOCK))
         print(model.base_url, flush=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["write_plots"]
 
 _PLOTS = {
-    # The file: the measure, the axis, what a value is divided by.
+    # By file: the measure, the label of the axis, and the divisor of a value.
     "start": (READY, "seconds until all are ready", 1.0),
     "memory": (MEMORY, "memory (PSS), MB", 1e6),
     "descriptors": (OWN_DESCRIPTORS, "descriptors of the program", 1.0),
@@ -25,7 +25,7 @@ _PLOTS = {
 
 
 def write_plots(results: Results, folder: Path) -> str | None:
-    """Write the plots if there is something to draw, or return why they cannot be drawn."""
+    """Write the plots if there is data, or return why they cannot be drawn."""
     rows = [row for row in results.rows if row.area == AREA]
     if not rows:
         return None
@@ -34,7 +34,7 @@ def write_plots(results: Results, folder: Path) -> str | None:
     except ImportError:
         return "no plots: matplotlib is not installed (it is in the extra 'bench')"
     mpl.use("svg")
-    # Text stays text, and the same numbers give the same file.
+    # Keep text as text, and make the same file from the same numbers.
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "agy_actors"})
     for name, (what, label, factor) in _PLOTS.items():
         _plot(rows, what, label, factor, folder / f"{name}.svg")
@@ -54,7 +54,7 @@ def _plot(rows: list[Row], what: str, label: str, factor: float, path: Path) -> 
     axes.legend(frameon=False)
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", metadata={"Date": None})
-    # matplotlib leaves spaces at the ends of lines, which git complains of.
+    # matplotlib leaves spaces at the ends of lines, which git reports.
     path.write_text("".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines()))
     plt.close(figure)
 

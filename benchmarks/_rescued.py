@@ -1,4 +1,4 @@
-"""The raw SDK with what one writes by hand to survive the death of its process."""
+"""The raw SDK with handwritten code that survives the death of its process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from google.antigravity import Agent
 from google.antigravity.types import SessionContinuationMode
 
-from benchmarks._fleets import TURN, Fleet
+from benchmarks._agent_groups import TURN, AgentGroup
 
 if TYPE_CHECKING:
     from google.antigravity import AgentConfig
@@ -24,8 +24,8 @@ RESCUED = "raw SDK, try/except"
 _ATTEMPTS = 3
 
 
-class Rescued(Fleet):
-    """One agent that is made again whenever a turn of it fails."""
+class Rescued(AgentGroup):
+    """One agent that is created again whenever its turn fails."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
@@ -45,12 +45,12 @@ class Rescued(Fleet):
         self._runner.run(self._start())
 
     def ask(self, number: int, prompt: str) -> str:
-        """Have a turn, on another agent if this one fails."""
+        """Take a turn, with another agent if this one fails."""
         assert number == 0, "there is one"
         return self._runner.run(self._ask(prompt))
 
     def ask_all(self, prompt: str) -> list[str]:
-        """Have a turn of the one agent."""
+        """Take a turn with the agent."""
         return [self.ask(0, prompt)]
 
     def stop(self) -> None:
@@ -72,7 +72,8 @@ class Rescued(Fleet):
                     response = await self._agent.chat(prompt)
                     if text := await response.text():
                         return text
-                    # After a crash the SDK may also answer with nothing, as if it had succeeded.
+                    # After a crash the SDK may also return an empty answer, as if the turn had
+                    # succeeded.
             except Exception:
                 if attempt == _ATTEMPTS - 1:
                     raise
@@ -83,6 +84,6 @@ class Rescued(Fleet):
     async def _end(self) -> None:
         agent, self._agent = self._agent, None
         if agent is not None:
-            # What is broken may refuse to end.
+            # A broken agent may fail to end.
             with contextlib.suppress(Exception):
                 await agent.__aexit__(None, None, None)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What was measured, and how two peers compare."""
+"""The measured values, and the comparison of two peers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OURS = "agy_actors"
 
 
 class Unit(enum.Enum):
-    """What a value counts. Less is better for each of them."""
+    """The unit of a value. Smaller is better for each."""
 
     SECONDS = "second"
     BYTES = "byte"
@@ -25,11 +25,11 @@ class Unit(enum.Enum):
 
 
 class Ratio(NamedTuple):
-    """Ours to a peer's: below 1 ours is better."""
+    """Our value divided by a peer's: below 1, ours is better."""
 
     of_medians: float
     lowest: float
-    """Of the rounds, each of which measured both."""
+    """Over the rounds, each of which measured both."""
     highest: float
 
 
@@ -41,7 +41,7 @@ class Row:
     what: str
     peer: str
     values: tuple[float, ...]
-    """One for each round, in the order of the rounds."""
+    """One value for each round, in the order of the rounds."""
     unit: Unit = Unit.SECONDS
 
     @property
@@ -50,7 +50,7 @@ class Row:
         return statistics.median(self.values)
 
     def ratio_to(self, peer: Row) -> Ratio | None:
-        """Compare with a peer, or return `None` if it has nothing to divide by."""
+        """Compare with a peer, or return `None` if its value is 0."""
         if not all(peer.values):
             return None
         rounds = [a / b for a, b in zip(self.values, peer.values, strict=False)]
@@ -58,12 +58,12 @@ class Row:
 
 
 class Results:
-    """The rows of a run, as they come, and what to know about them."""
+    """The rows of a run in the order in which they are added, and notes about them."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.notes: list[str] = []
-        """How far to trust the rows, and why there is none where one would look for it."""
+        """Notes on how reliable the rows are, and why some are missing."""
 
     def add(
         self,
@@ -77,7 +77,7 @@ class Results:
         ]
 
     def note(self, text: str) -> None:
-        """Say, once, what to know about the rows."""
+        """Add a note about the rows, and print it once."""
         if text not in self.notes:
             self.notes.append(text)
             print(f"  {text}")
@@ -87,7 +87,7 @@ class Results:
         return list(dict.fromkeys(row.area for row in self.rows))
 
     def groups(self, area: str) -> Iterator[list[Row]]:
-        """Iterate over the rows of an area that measure the same, ours first."""
+        """Iterate over the groups of rows of an area with the same measure, ours first."""
         rows = [row for row in self.rows if row.area == area]
         for what in dict.fromkeys(row.what for row in rows):
             group = [row for row in rows if row.what == what]

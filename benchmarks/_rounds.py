@@ -1,4 +1,4 @@
-"""Peers take turns, so that what else the machine does weighs on all of them."""
+"""Measures peers alternately, so that other load on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 def in_turn(peers: Sequence[_T], rounds: int) -> Iterator[list[_T]]:
-    """Iterate over the orders in which rounds take the peers: another one is first each time.
+    """Iterate over the orders of the peers in the rounds: another one is first each time.
 
     >>> list(in_turn("abc", 2))
     [['a', 'b', 'c'], ['b', 'c', 'a']]
@@ -32,16 +32,16 @@ def alternate(peers: Mapping[str, Callable[[], Mapping[str, float]]], rounds: in
     """Measure each peer once in each round.
 
     Args:
-        peers: by name, what measures one: it returns its values by what they are of.
-        rounds: how many.
+        peers: the functions that measure a peer, by its name. They return values by measure.
+        rounds: the number of rounds.
     """
     values: Values = collections.defaultdict(list)
     for order in in_turn(list(peers), rounds):
         for peer in order:
-            gc.collect()  # Nobody pays for what another one left.
+            gc.collect()  # No peer pays for the garbage of another.
             for what, value in peers[peer]().items():
                 values[what, peer].append(value)
-    # In the order of the measures and the peers, whoever came first.
+    # In the order of the measures and the peers, not of the round.
     whats = list(dict.fromkeys(what for what, _ in values))
     return {
         (what, peer): values[what, peer]

@@ -1,4 +1,4 @@
-"""Actors that do next to nothing, of each runtime; and what is no actor, as the limit."""
+"""Minimal actors of each runtime, and alternatives without actors as the lower limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pykka
 
-from agy_actors._kernel import AsyncioActor
+from agy_actors._actors.actor import AsyncioActor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,14 +17,14 @@ __all__ = ["ASK_ONLY", "BLOCKING", "Reply", "Worker"]
 
 
 class Reply(Protocol):
-    """What comes later."""
+    """A reply that comes later."""
 
     def get(self) -> Any:
         """Wait for it."""
 
 
 class Worker(Protocol):
-    """What works for threads: it answers with what it is given."""
+    """A worker for threads, which answers with its message."""
 
     def ask(self, message: Any, *, block: bool = True) -> Any:
         """Send, and wait for the answer; without `block` it is a `Reply`."""
@@ -33,7 +33,7 @@ class Worker(Protocol):
         """Send."""
 
     def stop(self) -> Any:
-        """Let it do what it was sent, end it, and wait for the end."""
+        """End it after the messages that it was sent, and wait for the end."""
 
 
 class _Echo:
@@ -50,9 +50,9 @@ class _Pykkas(_Echo, pykka.ThreadingActor):
 
 
 class _QueueWorker:
-    """A thread that reads a `queue.Queue`: what one writes without a library.
+    """A thread that reads a `queue.Queue`, as in a program without a library.
 
-    It has no errors, no supervision and no end of waiting if it dies.
+    It has no errors and no supervision, and if it dies, its askers wait for ever.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class _QueueWorker:
 
 
 class _HandOff:
-    """Two threads and two locks: no way from thread to thread and back is shorter."""
+    """Two threads and two locks: the shortest way from one thread to another and back."""
 
     def __init__(self) -> None:
         self._message: Any = None
@@ -120,7 +120,7 @@ BLOCKING: dict[str, Callable[[], Worker]] = {
     "pykka": _Pykkas.start,
     "queue.Queue": _QueueWorker,
 }
-"""What can be asked in every way."""
+"""The peers that support every kind of request."""
 
 ASK_ONLY: dict[str, Callable[[], Worker]] = {"bare hand-off": _HandOff}
-"""What holds one message, and so can only be asked, and wait."""
+"""The peers that hold one message, and so support only a blocking ask."""

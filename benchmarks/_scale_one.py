@@ -1,4 +1,4 @@
-"""One run of `benchmarks.scale`, as a program: it prints what it measured."""
+"""One run of `benchmarks.scale` as a program, which prints its measurements."""
 
 from __future__ import annotations
 

@@ -17,14 +17,14 @@ class Size(enum.Enum):
     """How much an area measures."""
 
     FULL = "full"
-    """What the documentation shows: all areas in less than half an hour on two cores."""
+    """The size for the documentation: all areas in less than half an hour on two cores."""
 
     QUICK = "quick"
-    """All areas in about three minutes: which way the numbers point."""
+    """All areas in about three minutes, for a first impression."""
 
     TINY = "tiny"
-    """A second or two each: does it run? The numbers mean nothing."""
+    """A second or two each, to test that they run. The numbers mean nothing."""
 
     def choose(self, peers: Iterable[str]) -> list[str]:
-        """Return the peers that are measured: in a tiny run we are one, not two or three."""
+        """Return the peers to measure: a tiny run has one of ours instead of two or three."""
         return [peer for peer in peers if self is not Size.TINY or not peer.startswith(OURS + ",")]

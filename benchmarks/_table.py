@@ -1,4 +1,4 @@
-"""The results as tables: on the terminal, in reStructuredText, as comma-separated values."""
+"""Formats the results as tables: for the terminal, in reStructuredText and as CSV."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COLUMNS = (
 )
 _HEADINGS = ("What", "Peer", "Median", "Lowest to highest", "Ratio", "Lowest to highest")
 
-_WIDTH = 120  # Where no terminal says how wide it is.
+_WIDTH = 120  # The width if no terminal reports one.
 
 
 def print_tables(results: Results) -> None:
@@ -76,7 +76,7 @@ def csv_table(results: Results) -> str:
 
 
 def format_value(value: float, unit: Unit) -> str:
-    """Write a value with the unit that suits its size.
+    """Format a value with a unit that suits its size.
 
     >>> format_value(0.0123, Unit.SECONDS)
     '12.3 ms'

@@ -1,7 +1,7 @@
 """Queries while a turn streams: `python -m benchmarks.during [--quick]`.
 
-A thread asks whether the agent is idle, again and again, while its turn streams a hundred
-pieces of text a second. It must not be.
+A thread asks repeatedly whether the agent is idle, while its turn streams a hundred pieces of text
+a second. The answer must be no.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from benchmarks._agent_groups import ONE_EACH, REFERENCE, THREAD_GROUPS
 from benchmarks._areas import run_alone
-from benchmarks._fleets import ONE_EACH, REFERENCE, THREAD_FLEETS
 from benchmarks._model import LONG, serve
 from benchmarks._results import OURS
 from benchmarks._rounds import alternate
 from benchmarks._sizes import Size
 
 if TYPE_CHECKING:
-    from benchmarks._fleets import ThreadFleet
+    from benchmarks._agent_groups import ThreadAgentGroup
     from benchmarks._model import Model
     from benchmarks._results import Results
 
@@ -46,7 +46,7 @@ _PLANS = {
 
 
 def run(size: Size, results: Results) -> None:
-    """Measure; a fresh agent in each round."""
+    """Measure with a new agent in each round."""
     plan = _PLANS[size]
     with serve() as model:
         peers = {
@@ -57,29 +57,29 @@ def run(size: Size, results: Results) -> None:
 
 
 def _measure(peer: str, model: Model, queries: int) -> dict[str, float]:
-    with THREAD_FLEETS[peer]() as fleet:
-        fleet.start(1, model)
-        fleet.ask(0, "warm up")
-        turn = threading.Thread(target=fleet.ask_cancelled, args=(0, LONG))
+    with THREAD_GROUPS[peer]() as group:
+        group.start(1, model)
+        group.ask(0, "warm up")
+        turn = threading.Thread(target=group.ask_cancelled, args=(0, LONG))
         turn.start()
-        _wait_for_turn(fleet)
+        _wait_for_turn(group)
         times = []
         for _ in range(queries):
             started = time.perf_counter()
-            assert not fleet.is_idle(0), "the turn ended too soon"
+            assert not group.is_idle(0), "the turn ended too soon"
             times.append(time.perf_counter() - started)
-        fleet.cancel(0)
+        group.cancel(0)
         turn.join()
     quantiles = statistics.quantiles(times, n=100)
     return {"query during a turn, p50": quantiles[49], "query during a turn, p99": quantiles[98]}
 
 
-def _wait_for_turn(fleet: ThreadFleet) -> None:
+def _wait_for_turn(group: ThreadAgentGroup) -> None:
     deadline = time.monotonic() + _PATIENCE
-    while fleet.is_idle(0):
+    while group.is_idle(0):
         assert time.monotonic() < deadline, "no turn began"
         time.sleep(0.01)
-    time.sleep(0.2)  # For the first text, so that it streams.
+    time.sleep(0.2)  # Wait for the first text, so that the turn streams.
 
 
 if __name__ == "__main__":

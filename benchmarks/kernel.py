@@ -1,21 +1,19 @@
-"""Actors that do next to nothing: `python -m benchmarks.kernel [--quick]`.
+"""Minimal actors: `python -m benchmarks.kernel [--quick]`.
 
-Asks, tells, fan-out, spawn and stop of our actors, against pykka's, against a thread with a
-`queue.Queue`, against the bare hand-off between two threads, and against xoscar and Thespian
-where these are installed. Values are seconds for one operation.
+Asks, tells, fan-out, spawn and stop of our actors, compared with pykka's, with a thread with a
+`queue.Queue`, and with a bare hand-off between two threads. Values are seconds for one
+operation.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.util
 import statistics
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks import _thespian, _xoscar
 from benchmarks._areas import run_alone
 from benchmarks._rounds import alternate
 from benchmarks._runtimes import ASK_ONLY, BLOCKING
@@ -41,14 +39,12 @@ class _Plan:
     tells: int = 20_000
     actors: int = 100
     spawns: int = 300
-    slow: int = 200
-    """Operations of a peer whose actors are processes."""
 
 
 _PLANS = {
     Size.FULL: _Plan(),
-    Size.QUICK: _Plan(rounds=3, asks=1000, pipelined=2000, tells=8000, spawns=20, slow=50),
-    Size.TINY: _Plan(1, asks=100, pipelined=100, tells=800, actors=10, spawns=5, slow=5),
+    Size.QUICK: _Plan(rounds=3, asks=1000, pipelined=2000, tells=8000, spawns=20),
+    Size.TINY: _Plan(1, asks=100, pipelined=100, tells=800, actors=10, spawns=5),
 }
 
 _Measure = dict[str, float]
@@ -56,7 +52,7 @@ _Peers = dict[str, "Callable[[], Mapping[str, float]]"]
 
 
 def run(size: Size, results: Results) -> None:
-    """Measure, one kind of operation after another, all peers in each round."""
+    """Measure one kind of operation after another, with all peers in each round."""
     plan = _PLANS[size]
     for measure, also in (
         (functools.partial(_ask, count=plan.asks), ASK_ONLY),
@@ -71,28 +67,6 @@ def run(size: Size, results: Results) -> None:
         for peer in peers.values():
             peer()  # A warm-up.
         results.add(AREA, alternate(peers, plan.rounds))
-    _measure_foreign(plan, results)
-
-
-def _measure_foreign(plan: _Plan, results: Results) -> None:
-    # In rounds of their own, after the others: each starts something (a pool, processes) that
-    # it is too slow to start for each measure, and that must not run beside the others.
-    peers: _Peers = {}
-    if _is_here(_xoscar.NAME, _xoscar.PACKAGE, _xoscar.NOTE, results):
-        peers[_xoscar.NAME] = functools.partial(
-            _xoscar.measure, plan.asks, plan.actors, plan.spawns
-        )
-    if _is_here(_thespian.NAME, _thespian.PACKAGE, _thespian.NOTE, results):
-        peers[_thespian.NAME] = functools.partial(_thespian.measure, plan.slow, plan.spawns // 5)
-    results.add(AREA, alternate(peers, plan.rounds) if peers else {})
-
-
-def _is_here(name: str, package: str, note: str, results: Results) -> bool:
-    if importlib.util.find_spec(package) is None:
-        results.note(f"skipped: {name} is not installed")
-        return False
-    results.note(note)
-    return True
 
 
 def _ask(start: Callable[[], Worker], count: int) -> _Measure:
@@ -101,7 +75,7 @@ def _ask(start: Callable[[], Worker], count: int) -> _Measure:
 
 
 def time_asks(start: Callable[[], Worker], count: int) -> list[float]:
-    """Return the seconds of each of so many asks, one after another."""
+    """Return the seconds of each of `count` asks, one after another."""
     worker = start()
     times = []
     for number in range(count):
@@ -117,7 +91,7 @@ def _pipeline(start: Callable[[], Worker], count: int) -> _Measure:
 
 
 def time_pipelined(start: Callable[[], Worker], count: int) -> float:
-    """Return the seconds of so many asks, all sent before the first answer is waited for."""
+    """Return the seconds of `count` asks, all sent before the first wait for a reply."""
     worker = start()
     started = time.perf_counter()
     replies = [worker.ask(number, block=False) for number in range(count)]
@@ -136,7 +110,7 @@ def _tell(start: Callable[[], Worker], count: int) -> _Measure:
 
 
 def time_tells(start: Callable[[], Worker], count: int, senders: int) -> float:
-    """Return the seconds in which threads send so many messages, and all are handled."""
+    """Return the seconds in which threads send `count` messages and all are handled."""
     worker = start()
     together = threading.Barrier(senders + 1)
 
@@ -152,7 +126,7 @@ def time_tells(start: Callable[[], Worker], count: int, senders: int) -> float:
     together.wait()
     started = time.perf_counter()
     together.wait()
-    worker.ask("last")  # Its answer comes when all are handled.
+    worker.ask("last")  # The answer comes when all messages are handled.
     seconds = time.perf_counter() - started
     for thread in threads:
         thread.join()
@@ -178,7 +152,7 @@ def _spawn_and_stop(start: Callable[[], Worker], count: int) -> _Measure:
 
 
 def time_spawns(start: Callable[[], Worker], count: int) -> float:
-    """Return the seconds of starting and stopping so many, one after another."""
+    """Return the seconds of starting and stopping `count` actors, one after another."""
     started = time.perf_counter()
     for _ in range(count):
         start().stop()

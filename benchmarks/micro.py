@@ -1,14 +1,13 @@
 """The same actors under pyperf: `python -m benchmarks.micro [pyperf's options]`.
 
-pyperf calibrates the number of loops, repeats each benchmark in many processes and says
-when a result is unstable; its files compare two commits:
+pyperf calibrates the number of loops, repeats each benchmark in many processes and reports unstable
+results. Its files can compare two commits:
 
     python -m benchmarks.micro -o before.json
     python -m benchmarks.micro -o after.json
     python -m pyperf compare_to before.json after.json
 
-It runs one benchmark after another, not in turns: for the ratios between peers there is
-`benchmarks.kernel`.
+It does not alternate between peers. For the ratios between peers use `benchmarks.kernel`.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def _tell(loops: int, start: Callable[[], Worker]) -> float:
 
 
 def _tell_from_many(loops: int, start: Callable[[], Worker]) -> float:
-    # Each sender sends as often; pyperf divides by the loops.
+    # Each sender sends the same number of messages; pyperf divides by the loops.
     return time_tells(start, loops * SENDERS, SENDERS) / SENDERS
 
 

@@ -1,9 +1,9 @@
-"""What an agent that misbehaves costs the others: `python -m benchmarks.neighbours [--quick]`.
+"""The effect of a misbehaving agent on others: `python -m benchmarks.neighbours [--quick]`.
 
 While one agent stops slowly (its process takes two seconds to end) or calls a tool that blocks
-(an asynchronous function that sleeps, as many a function does that calls a plain library), the
-others have one turn after another. A value is the longest of these turns; the first row is
-the same with nobody misbehaving.
+(an asynchronous function that sleeps, such as one that calls a synchronous library), the others
+take one turn after another. A value is the longest of these turns. In the first row no agent
+misbehaves.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from google.antigravity.connections.local import local_connection
 
+from benchmarks._agent_groups import ONE_EACH, REFERENCE, THREAD_GROUPS
 from benchmarks._areas import run_alone
-from benchmarks._fleets import ONE_EACH, REFERENCE, THREAD_FLEETS
 from benchmarks._model import BLOCK, serve
 from benchmarks._results import OURS
 from benchmarks._rounds import alternate
@@ -30,7 +30,7 @@ from benchmarks._sizes import Size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from benchmarks._fleets import ThreadFleet
+    from benchmarks._agent_groups import ThreadAgentGroup
     from benchmarks._model import Model
     from benchmarks._results import Results
 
@@ -56,7 +56,7 @@ _PLANS = {
 
 
 def run(size: Size, results: Results) -> None:
-    """Measure; fresh agents for each kind of trouble in each round."""
+    """Measure with new agents for each kind of misbehaviour in each round."""
     plan = _PLANS[size]
     with serve() as model:
         peers = {
@@ -67,7 +67,7 @@ def run(size: Size, results: Results) -> None:
 
 def _measure(peer: str, model: Model, plan: _Plan) -> dict[str, float]:
     return {
-        f"longest turn of the others, {what}": trouble(THREAD_FLEETS[peer], model, plan)
+        f"longest turn of the others, {what}": trouble(THREAD_GROUPS[peer], model, plan)
         for what, trouble in (
             ("undisturbed", _no_trouble),
             ("one stopping slowly", _slow_stop),
@@ -76,45 +76,45 @@ def _measure(peer: str, model: Model, plan: _Plan) -> dict[str, float]:
     }
 
 
-def _no_trouble(make: Callable[[], ThreadFleet], model: Model, plan: _Plan) -> float:
-    with make() as fleet:
-        fleet.start(plan.others, model)
-        return _longest_turn(fleet, range(plan.others), lambda: time.sleep(plan.trouble))
+def _no_trouble(make: Callable[[], ThreadAgentGroup], model: Model, plan: _Plan) -> float:
+    with make() as group:
+        group.start(plan.others, model)
+        return _longest_turn(group, range(plan.others), lambda: time.sleep(plan.trouble))
 
 
-def _slow_stop(make: Callable[[], ThreadFleet], model: Model, plan: _Plan) -> float:
-    with _slow_harness(plan.trouble) as harness, make() as fleet:
-        fleet.start(1, model, env={"ANTIGRAVITY_HARNESS_PATH": harness})
-        fleet.start(plan.others, model)
+def _slow_stop(make: Callable[[], ThreadAgentGroup], model: Model, plan: _Plan) -> float:
+    with _slow_harness(plan.trouble) as harness, make() as group:
+        group.start(1, model, env={"ANTIGRAVITY_HARNESS_PATH": harness})
+        group.start(plan.others, model)
         others = range(1, 1 + plan.others)
-        return _longest_turn(fleet, others, lambda: fleet.stop_one(0))
+        return _longest_turn(group, others, lambda: group.stop_one(0))
 
 
-def _blocking_tool(make: Callable[[], ThreadFleet], model: Model, plan: _Plan) -> float:
+def _blocking_tool(make: Callable[[], ThreadAgentGroup], model: Model, plan: _Plan) -> float:
     async def block() -> str:
         """Blocks."""
         time.sleep(plan.trouble)  # noqa: ASYNC251 (that is the point)
         return "done"
 
     assert block.__name__ == BLOCK, "the model calls it by its name"
-    with make() as fleet:
-        fleet.start(1, model, tools=[block])
-        fleet.start(plan.others, model)
+    with make() as group:
+        group.start(1, model, tools=[block])
+        group.start(plan.others, model)
         others = range(1, 1 + plan.others)
-        return _longest_turn(fleet, others, lambda: fleet.ask(0, BLOCK))
+        return _longest_turn(group, others, lambda: group.ask(0, BLOCK))
 
 
-def _longest_turn(fleet: ThreadFleet, others: range, trouble: Callable[[], object]) -> float:
-    """Return the longest of the others' turns that began before the trouble was over."""
+def _longest_turn(group: ThreadAgentGroup, others: range, trouble: Callable[[], object]) -> float:
+    """Return the longest of the others' turns that began before the misbehaviour ended."""
     for number in others:
-        fleet.ask(number, "warm up")
+        group.ask(number, "warm up")
     over = threading.Event()
     longest: list[float] = []
 
     def have_turns(number: int) -> None:
         times = []
         while not over.is_set():
-            times.append(fleet.time(number, "go on"))
+            times.append(group.time(number, "go on"))
         longest.append(max(times, default=0.0))
 
     threads = [threading.Thread(target=have_turns, args=(number,)) for number in others]
@@ -131,8 +131,8 @@ def _longest_turn(fleet: ThreadFleet, others: range, trouble: Callable[[], objec
 
 @contextlib.contextmanager
 def _slow_harness(seconds: float) -> Iterator[str]:
-    """Make a program that is the SDK's process, but takes longer to end."""
-    real = local_connection._get_default_binary_path(None)  # noqa: SLF001 (nobody else says)
+    """Make a program that runs the SDK's process and takes longer to end."""
+    real = local_connection._get_default_binary_path(None)  # noqa: SLF001 (no public name)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "harness")
         path.write_text(f'#!/bin/sh\n"{real}" "$@"\nsleep {seconds}\n')

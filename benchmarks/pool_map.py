@@ -1,11 +1,11 @@
-"""What a new conversation for each turn of a pool costs.
+"""The cost of a new conversation for each turn of a pool.
 
     python -m benchmarks.pool_map [--prompts 200] [--size 4] [--thinking 1.0]
 
-A pool maps unrelated prompts, once with a new conversation for each turn and once with members
-that keep theirs, in the same run. It prints the throughput of both and their ratio, and how
-many messages of users the requests to the model carried; it exits with 1 if a request of the
-first kind carried more than its own.
+A pool maps unrelated prompts, once with a new conversation for each turn and once with members that
+keep their conversation, in the same run. It prints the throughput of both and their ratio, and the
+number of user messages in the requests to the model. It exits with 1 if a request of the first kind
+contains more than its own message.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import typer
 
 from agy_actors import Supervisor
 from agy_actors.testing import ScriptedModel, say
-from benchmarks._soak import Failures
+from benchmarks._failures import Failures
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 
@@ -27,7 +27,7 @@ class _Run(NamedTuple):
 
     per_second: float
     users: list[int]
-    """The messages of users in each request to the model."""
+    """The number of user messages in each request to the model."""
 
 
 @app.command()
@@ -36,7 +36,7 @@ def main(
     size: Annotated[int, typer.Option(min=1)] = 4,
     thinking: Annotated[float, typer.Option(min=0.0, help="Seconds before an answer.")] = 1.0,
 ) -> None:
-    """Compare pools whose turns have a new conversation each with pools that keep theirs."""
+    """Compare pools with a new conversation for each turn with pools that keep conversations."""
     failures = Failures()
     new = _map(prompts, size, thinking, keep_conversation=False)
     kept = _map(prompts, size, thinking, keep_conversation=True)

@@ -1,11 +1,11 @@
 """The reference design: one event-loop thread, one command queue, one locked registry.
 
-It is how a bridge from threads to the SDK is usually built; the Rust crate agy-bridge 0.1.4
-is. Written for the benchmarks, with nothing left out that costs or saves time: all agents
-are on one loop; a command loop takes one command after another, starts a task for each that
-takes long, and answers the others itself; who touches an agent looks it up under the lock.
-Left out is the delay of 500 ms between the starts of chats, which agy-bridge has by default
-and which would decide every comparison; and restarts, which it has none of.
+Bridges from threads to the SDK are usually built like this, such as the Rust crate agy-bridge
+0.1.4. It was written for the benchmarks, with every part that costs or saves time: all agents are
+on one loop. A command loop takes one command after another, starts a task for each long one, and
+answers the others itself. An agent is looked up under the lock. It does not have the delay of 500
+ms between the starts of chats, which agy-bridge has by default and which would decide every
+comparison. Like agy-bridge, it does not restart agents.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bridge", "UnknownAgent"]
 
-_CHAT_TIMEOUT = 120.0  # As in agy-bridge; and so are the next two.
+_CHAT_TIMEOUT = 120.0  # As in agy-bridge, like the next two.
 _HANDLER_TIMEOUT = 60.0
 _SHUTDOWN_TIMEOUT = 10.0
 
@@ -42,7 +42,7 @@ class UnknownAgent(LookupError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Task:
-    """A command that takes long: it runs beside the others."""
+    """A long command, which runs in parallel with others."""
 
     work: Callable[[], Coroutine[Any, Any, Any]]
     reply: _Reply
@@ -50,7 +50,7 @@ class _Task:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Query:
-    """A command that is answered by the command loop itself."""
+    """A command that the command loop answers itself."""
 
     agent_id: str
     read: Callable[[Conversation], Any]
@@ -75,26 +75,26 @@ class Bridge:
     def __exit__(self, *_: object) -> None:
         self.shutdown()
 
-    # Commands. Each returns what it is answered with.
+    # Commands. Each returns its answer.
 
     def create(self, config: AgentConfig) -> str:
         """Start an agent, and return its id."""
         return self.create_later(config).result()
 
     def create_later(self, config: AgentConfig) -> concurrent.futures.Future[str]:
-        """Start an agent, beside other commands."""
+        """Start an agent, in parallel with other commands."""
         return self._start(lambda: self._create(config))
 
     def chat(self, agent_id: str, prompt: str) -> str:
-        """Have a turn, and return its text."""
+        """Take a turn, and return its text."""
         return self.chat_later(agent_id, prompt).result()
 
     def chat_later(self, agent_id: str, prompt: str) -> concurrent.futures.Future[str]:
-        """Have a turn, beside other commands."""
+        """Take a turn, in parallel with other commands."""
         return self._start(lambda: self._chat(agent_id, prompt))
 
     def cancel(self, agent_id: str) -> None:
-        """End the turn that runs, if one does."""
+        """End the running turn, if there is one."""
         self._start(lambda: self._handle(agent_id, lambda talk: talk.cancel())).result()
 
     def wait_for_idle(self, agent_id: str) -> None:
@@ -112,7 +112,7 @@ class Bridge:
         return steps
 
     def turn_count(self, agent_id: str) -> int:
-        """Return how many turns there were."""
+        """Return the number of turns."""
         count: int = self._query(agent_id, lambda talk: talk.turn_count)
         return count
 
@@ -127,7 +127,7 @@ class Bridge:
         return text
 
     def shutdown_agent(self, agent_id: str) -> None:
-        """End an agent, and forget it."""
+        """End an agent, and remove it."""
         self._start(lambda: self._shutdown_agent(agent_id)).result()
 
     def shutdown(self) -> None:
@@ -136,7 +136,7 @@ class Bridge:
             self._loop.call_soon_threadsafe(self._commands.put_nowait, None)
             self._thread.join()
 
-    # The way to the loop.
+    # From other threads to the loop.
 
     def _start(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> _Reply:
         reply: _Reply = concurrent.futures.Future()
@@ -187,7 +187,7 @@ class Bridge:
             raise UnknownAgent(f"there is no agent {agent_id!r}")
         return agent
 
-    # What tasks do.
+    # The tasks.
 
     async def _create(self, config: AgentConfig) -> str:
         agent = Agent(config)
@@ -225,7 +225,7 @@ class Bridge:
 
 
 async def _end(agent: Agent) -> None:
-    # Errors of the end are nobody's to handle any more.
+    # Errors at the end are not handled.
     with contextlib.suppress(Exception):
         async with asyncio.timeout(_SHUTDOWN_TIMEOUT):
             await agent.__aexit__(None, None, None)  # type: ignore[no-untyped-call]

@@ -1,9 +1,9 @@
-"""What many agents cost: `python -m benchmarks.scale [--quick]`.
+"""The cost of many agents: `python -m benchmarks.scale [--quick]`.
 
-Starts 1, 16, 64, 200 and 1,000 agents at once, has each asked once and answered, and stops
-them: the wall time of each, and what is held in between, as memory (proportional set size of
-the program and all its processes) and as descriptors of the program. Each such run is a
-program of its own, so that none inherits anything; the model is beside it and not counted.
+It starts 1, 16, 64, 200 and 1,000 agents at once, asks each once, and stops them. It measures the
+wall time of each step, and in between the memory (proportional set size of the program and all its
+processes) and the descriptors of the program. Each run is a separate program, so that it inherits
+nothing. The model's process does not count.
 
     python -m benchmarks.scale [--quick] [--counts 1,16] [--peer NAME]... [--rounds N]
 """
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated
 import psutil
 import typer
 
-from benchmarks._fleets import FLEETS, ONE_EACH, RAW, REFERENCE, SIXTY_FOUR
+from benchmarks._agent_groups import GROUPS, ONE_EACH, RAW, REFERENCE, SIXTY_FOUR
 from benchmarks._footprint import footprint
 from benchmarks._model import Model, serve
 from benchmarks._results import OURS, Results, Unit
@@ -35,7 +35,7 @@ from benchmarks._table import print_tables
 if TYPE_CHECKING:
     from benchmarks._rounds import Values
 
-__all__ = ["AREA", "MEMORY", "OWN_DESCRIPTORS", "READY", "run"]
+__all__ = ["AREA", "MEMORY", "OWN_DESCRIPTORS", "READY", "raise_file_limit", "run"]
 
 AREA = "Many agents"
 READY = "ready"
@@ -48,19 +48,19 @@ BEYOND_FIRST = "memory of each beyond the first"
 _SHARING = (OURS, SIXTY_FOUR)
 _OWN_PROCESSES = (ONE_EACH, RAW, REFERENCE)
 
-_PROCESS = 80_000_000  # Bytes of memory that a process is assumed to need, at most.
+_PROCESS = 80_000_000  # The assumed maximum memory of a process, in bytes.
 _PATIENCE = 400.0  # Seconds for one run; arbitrary, and only for one that hangs.
 
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
     rounds: dict[int, int]
-    """How many rounds, by the number of agents."""
+    """The number of rounds, by the number of agents."""
     own_processes: int
-    """With more agents than this, those that need a process for each are not tried."""
+    """With more agents than this, peers with a process for each agent are not measured."""
     peers: tuple[str, ...] = (*_SHARING, *_OWN_PROCESSES)
     apart: bool = True
-    """Whether each run is a program of its own."""
+    """Whether each run is a separate program."""
 
 
 _PLANS = {
@@ -111,7 +111,7 @@ def _is_sensible(peer: str, count: int, plan: _Plan, results: Results) -> bool:
 
 
 def _beyond_first(memory: Values, plan: _Plan) -> Values:
-    """Return what each agent but the first takes: that one also pays for the program."""
+    """Return the memory of each agent after the first, which includes that of the program."""
     each: Values = {}
     for count in plan.rounds:
         for peer in plan.peers:
@@ -138,13 +138,13 @@ def _run_apart(peer: str, count: int, model: Model) -> dict[str, float]:
 
 
 def measure_one(peer: str, count: int, model: Model) -> dict[str, float]:
-    """Start, ask and stop so many agents of one peer, in this process."""
-    _raise_file_limit()
+    """Start, ask and stop the agents of one peer, in this process."""
+    raise_file_limit()
     started = time.perf_counter()
-    with FLEETS[peer]() as fleet:
-        fleet.start(count, model)
+    with GROUPS[peer]() as group:
+        group.start(count, model)
         ready = time.perf_counter()
-        texts = fleet.ask_all("hello")
+        texts = group.ask_all("hello")
         answered = time.perf_counter()
         assert texts == ["echo: hello"] * count, texts
         held = footprint()
@@ -158,8 +158,9 @@ def measure_one(peer: str, count: int, model: Model) -> dict[str, float]:
     }
 
 
-def _raise_file_limit() -> None:
-    # The peers would need it too: what is compared is what they hold.
+def raise_file_limit() -> None:
+    """Raise the limit of open files of this process to the maximum."""
+    # The peers need it too: the benchmark compares the resources in use.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

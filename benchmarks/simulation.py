@@ -1,8 +1,8 @@
-"""How many schedules a second are explored: `python -m benchmarks.simulation`.
+"""The number of explored schedules per second: `python -m benchmarks.simulation`.
 
-The scenario has three actors that pass messages on to each other, and three clients. Each
-figure is the best of several rounds, and of the processor's time, since other programs are
-not to weigh on it; beside it stands what a round of counting takes here, for comparison.
+The scenario has three actors that pass messages on to each other, and three clients. Each figure is
+the best of several rounds, in processor time, so that other programs do not affect it. For
+comparison it also prints the time of a simple counting loop.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 from hypothesis import strategies as st
 
-from agy_actors._kernel import AsyncioActor
+from agy_actors._actors.actor import AsyncioActor
 from agy_actors.testing import (
     Deviations,
     DrawnChoices,

@@ -1,8 +1,8 @@
-"""Many agents that all have a turn at once: `python -m benchmarks.together [--quick]`.
+"""Many agents that all take a turn at once: `python -m benchmarks.together [--quick]`.
 
 A value is the wall time of several waves of turns, divided by the number of turns: the
-inverse of the throughput. The model is in a process of its own, and competes for the cores
-with every peer alike.
+inverse of the throughput. The model has its own process, which competes for the cores with every
+peer equally.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import functools
 import time
 from typing import TYPE_CHECKING
 
+from benchmarks._agent_groups import GROUPS, ONE_EACH, RAW, REFERENCE
 from benchmarks._areas import run_alone
-from benchmarks._fleets import FLEETS, ONE_EACH, RAW, REFERENCE
 from benchmarks._model import serve
 from benchmarks._results import OURS
 from benchmarks._rounds import alternate
@@ -44,7 +44,7 @@ _PLANS = {
 
 
 def run(size: Size, results: Results) -> None:
-    """Measure; one peer has agents at a time, fresh ones in each round."""
+    """Measure with new agents in each round; one peer has agents at a time."""
     plan = _PLANS[size]
     with serve() as model:
         peers = {
@@ -54,12 +54,12 @@ def run(size: Size, results: Results) -> None:
 
 
 def _measure(peer: str, model: Model, plan: _Plan) -> dict[str, float]:
-    with FLEETS[peer]() as fleet:
-        fleet.start(plan.agents, model)
-        fleet.ask_all("warm up")
+    with GROUPS[peer]() as group:
+        group.start(plan.agents, model)
+        group.ask_all("warm up")
         started = time.perf_counter()
         for wave in range(plan.waves):
-            texts = fleet.ask_all(f"wave {wave}")
+            texts = group.ask_all(f"wave {wave}")
             assert texts == [f"echo: wave {wave}"] * plan.agents, texts
         seconds = time.perf_counter() - started
     return {f"a turn, of {plan.agents} agents at once": seconds / (plan.waves * plan.agents)}

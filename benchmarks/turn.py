@@ -1,8 +1,8 @@
 """A turn through an actor against the same turn on the raw SDK: `python -m benchmarks.turn`.
 
-The loopback model answers at once, so what is measured is what each peer adds. The raw SDK
-is timed on its own loop, with no thread to cross; the others in the asking thread, both
-crossings included.
+The loopback model answers at once, so the result is the time that each peer adds. The raw SDK is
+timed on its own loop, without a change of threads; the others are timed in the asking thread, with
+both changes of threads.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import dataclasses
 import statistics
 from typing import TYPE_CHECKING
 
+from benchmarks._agent_groups import GROUPS, ONE_EACH, RAW, REFERENCE
 from benchmarks._areas import run_alone
-from benchmarks._fleets import FLEETS, ONE_EACH, RAW, REFERENCE
 from benchmarks._model import serve
 from benchmarks._results import OURS
 from benchmarks._rounds import in_turn
@@ -23,7 +23,7 @@ from benchmarks._sizes import Size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks._fleets import Fleet
+    from benchmarks._agent_groups import AgentGroup
     from benchmarks._model import Model
     from benchmarks._results import Results
     from benchmarks._rounds import Values
@@ -37,7 +37,7 @@ _PEERS = (OURS, ONE_EACH, RAW, REFERENCE)
 @dataclasses.dataclass(frozen=True)
 class _Plan:
     rounds: int = 24
-    """Many: what a turn takes depends on the moment far more than on the peer."""
+    """Many, because the time of a turn depends on the moment far more than on the peer."""
     turns: int = 20
 
 
@@ -59,16 +59,16 @@ def run(size: Size, results: Results) -> None:
 def _measure(peers: Sequence[str], model: Model, turns: int) -> dict[str, float]:
     times: dict[str, list[float]] = collections.defaultdict(list)
     with contextlib.ExitStack() as stack:
-        # Fresh agents for each round: a turn costs more the longer the conversation.
-        fleets: dict[str, Fleet] = {}
+        # New agents for each round, because a turn costs more in a longer conversation.
+        groups: dict[str, AgentGroup] = {}
         for peer in peers:
-            fleets[peer] = stack.enter_context(FLEETS[peer]())
-            fleets[peer].start(1, model)
-            fleets[peer].ask(0, "warm up")
-        # The peers take turns by the turn: nothing that the machine does hits one alone.
+            groups[peer] = stack.enter_context(GROUPS[peer]())
+            groups[peer].start(1, model)
+            groups[peer].ask(0, "warm up")
+        # The peers alternate with each turn, so that other load affects all of them.
         for number, order in enumerate(in_turn(peers, turns)):
             for peer in order:
-                times[peer].append(fleets[peer].time(0, f"prompt {number}"))
+                times[peer].append(groups[peer].time(0, f"prompt {number}"))
     return {peer: statistics.median(seconds) for peer, seconds in times.items()}
 
 

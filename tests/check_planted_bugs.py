@@ -1,10 +1,11 @@
-"""Plants bugs in copies of agy_actors, and shows which simulated tests catch each.
+"""Plants each known bug in a copy of agy_actors, and shows which simulated tests catch it.
 
-    python -m tests.check_planted_bugs [--only WORD]... [--out FILE]
+    python -m tests.check_planted_bugs [--only WORD]... [--listed] [--write]
 
-It prints a table, in the form in which the documentation has it. The exit code is 1 if a bug
-is not caught, or if no test that catches it shows it in at most ten deviations from the
-schedule of first come, first served.
+It prints a table; `--write` also puts it into `docs/testing.rst`. The exit code is 1 if a bug is
+not caught, or if no test that catches it shows it in at most ten deviations from the schedule of
+first come, first served. With `--listed`, only the first test that the documentation lists for a
+bug is run on it, which takes seconds for each; `.ci/run` does that.
 """
 
 from __future__ import annotations
@@ -31,15 +32,27 @@ if TYPE_CHECKING:
     from tests.simulation.planted import Bug
 
 _ROOT = Path(__file__).parents[1]
-_PARTS = ("agy_actors", "tests", "pyproject.toml", "setup.cfg", "README.rst")
+_PARTS = (
+    "agy_actors",
+    "pytest_agy_actors.py",
+    "tests",
+    "pyproject.toml",
+    "setup.cfg",
+    "README.rst",
+)
 _TESTS = ("tests/simulation/test_*_model.py", "tests/simulation/test_machine.py")
 _ENOUGH = 3
-"""Tests that catch a bug, after which no more are run; arbitrary."""
-_MOST_DEVIATIONS = 10
+"""The number of failed tests after which a run stops; arbitrary."""
+_MAX_DEVIATIONS = 10
 _AT_ONCE = 2
 _PATIENCE = 900.0
-"""Seconds for all tests of one bug; arbitrary, and many times what they take."""
+"""Seconds for all tests of one bug. Arbitrary; they take much less."""
 
+_DOCUMENT = _ROOT / "docs" / "testing.rst"
+_TABLE = re.compile(
+    r"^\.\. list-table::\n(?:(?:   .*)?\n)*   \* - The mistake\n(?:   .*\n)*", re.MULTILINE
+)
+_ROWS = re.compile(r"^   \* - (.+)\n     - ``(\w+)``", re.MULTILINE)
 _DEVIATIONS = re.compile(r"with (\d+) deviations from first come")
 
 
@@ -49,11 +62,17 @@ class Catch:
 
     test: str
     deviations: int | None
-    """Of the schedule that shows it; `None` if the test shows no schedule."""
+    """Deviations of the schedule that shows the bug; `None` if the test shows no schedule."""
 
 
-def hunt(bug: Bug) -> list[Catch]:
-    """Run the simulated tests on a copy with the bug, and return those that catch it."""
+def listed_tests() -> dict[str, str]:
+    """Return the first test that the documentation lists for each bug."""
+    [table] = _TABLE.findall(_DOCUMENT.read_text())
+    return dict(_ROWS.findall(table))
+
+
+def find_catches(bug: Bug, test: str | None = None) -> list[Catch]:
+    """Run the simulated tests, or one of them, on a copy with the bug; return those that fail."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in _PARTS:
@@ -64,15 +83,17 @@ def hunt(bug: Bug) -> list[Catch]:
             else:
                 shutil.copy(source, folder / part)
         plant(bug, folder / "agy_actors")
-        _run_tests(folder)
+        _run_tests(folder, test)
         return list(_read_failures(folder / "report.xml"))
 
 
-def _run_tests(folder: Path) -> None:
+def _run_tests(folder: Path, test: str | None) -> None:
     tests = [str(path.relative_to(folder)) for pattern in _TESTS for path in folder.glob(pattern)]
     command = [sys.executable, "-m", "pytest", "-n0", "-q", f"--maxfail={_ENOUGH}"]
     command += ["-p", "no:cacheprovider", "--junit-xml=report.xml", "--timeout=240", *tests]
-    command += ["-k", "not threads"]  # What fails on real threads shows no schedule.
+    command += ["-m", ""]  # Slow tests too.
+    # A failure on real threads shows no schedule.
+    command += ["-k", "not threads" if test is None else f"{test} and not threads"]
     subprocess.run(
         command,
         cwd=folder,
@@ -120,25 +141,35 @@ def _table(found: dict[str, list[Catch]]) -> str:
 
 def main(
     only: Annotated[
-        list[str] | None, typer.Option(help="Bugs with this in their name. Can be repeated.")
+        list[str] | None, typer.Option(help="Only bugs with this in their name. Can be repeated.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="A file for the table.")] = None,
+    listed: Annotated[
+        bool, typer.Option("--listed", help="Run only the first documented test of each bug.")
+    ] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Put the table into the documentation.")
+    ] = False,
 ) -> None:
-    """Plant each bug, and see who catches it."""
+    """Plant each bug, and show which tests catch it."""
     bugs = [bug for bug in read_bugs() if not only or any(word in bug.name for word in only)]
+    tests = listed_tests() if listed else {}
+    if listed and (missing := [bug.name for bug in bugs if bug.name not in tests]):
+        raise typer.BadParameter(f"no test is listed for: {'; '.join(missing)}")
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         found: dict[str, list[Catch]] = {}
-        for bug, catches in zip(bugs, pool.map(hunt, bugs), strict=True):
+        for bug, catches in zip(
+            bugs, pool.map(lambda bug: find_catches(bug, tests.get(bug.name)), bugs), strict=True
+        ):
             found[bug.name] = catches
             print(f"{bug.name}: {len(catches)} tests", file=sys.stderr, flush=True)  # noqa: T201
     table = _table(found)
     print(table)  # noqa: T201 (it is a command)
-    if out is not None:
-        out.write_text(table)
+    if write:
+        _DOCUMENT.write_text(_TABLE.sub(lambda _: table, _DOCUMENT.read_text()))
     escaped = [
         name
         for name, catches in found.items()
-        if (fewest := _deviations(catches)) is None or fewest > _MOST_DEVIATIONS
+        if (fewest := _deviations(catches)) is None or fewest > _MAX_DEVIATIONS
     ]
     if escaped:
         print(f"not caught, or not shown simply: {'; '.join(escaped)}", file=sys.stderr)  # noqa: T201

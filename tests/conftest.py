@@ -1,123 +1,57 @@
-"""What holds for every test: it leaves nothing behind. And what most of them need."""
+"""Checks that no test leaves anything behind, and defines the common fixtures."""
 
 from __future__ import annotations
 
-import threading
-import time
-import weakref
-from typing import TYPE_CHECKING, Any
+import compileall
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
-import psutil
-import pykka
 import pytest
 
+import agy_actors
 from agy_actors import Supervisor
-from agy_actors._kernel import ReplyFuture
 from agy_actors.testing import ScriptedModel
+from agy_actors.testing.leak_check import PATIENCE, LeakCheck
+from tests.warm_processes import pytest_runtest_setup, pytest_sessionfinish, warm_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from agy_actors import SupervisorRef
 
-PATIENCE = 5.0
-"""Seconds that threads and processes get to end after their test. Arbitrary; only a
-test that fails ever waits for so long."""
+__all__ = ["pytest_runtest_setup", "pytest_sessionfinish", "warm_processes"]
 
-# What else the machine does must fail no example.
+# Without a deadline: other load on the machine must not fail an example.
 hypothesis.settings.register_profile("agy_actors", deadline=None)
 hypothesis.settings.load_profile("agy_actors")
 
-_MAY_STAY = ("pytest_timeout", "pytest-timeout", "pydevd", "tqdm_monitor")
-_THIS_PROCESS = psutil.Process()
 
-
-class Leftovers:
-    """What there was before a test, and what it must not leave behind."""
-
-    def __init__(self) -> None:
-        self.threads = set(threading.enumerate())
-        self.children = {child.pid for child in _THIS_PROCESS.children()}
-        self.actors = set(pykka.ActorRegistry.get_all())
-        self._futures: weakref.WeakSet[ReplyFuture[Any]] = weakref.WeakSet()
-        self._lock = threading.RLock()  # Futures are made on every thread.
-
-    def track(self, future: ReplyFuture[Any]) -> None:
-        """Watch over a future that the test made."""
-        with self._lock:
-            self._futures.add(future)
-
-    def complaints(self) -> list[str]:
-        """Name what is left, after a while: an end takes its time."""
-        return [*self._actors(), *self._threads_and_processes(), *self._unanswered()]
-
-    def _actors(self) -> Iterator[str]:
-        for ref in pykka.ActorRegistry.get_all():
-            if ref in self.actors:
-                continue
-            yield f"actor {ref} was not stopped"
-            try:
-                ref.stop(timeout=PATIENCE)
-            except pykka.Timeout:
-                yield f"actor {ref} could not be stopped within {PATIENCE} seconds"
-
-    def _threads_and_processes(self) -> list[str]:
-        deadline = time.monotonic() + PATIENCE
-        threads = [thread for thread in threading.enumerate() if self._is_new(thread)]
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        complaints = [
-            f"thread {thread.name!r}{' (daemon)' if thread.daemon else ''} still runs"
-            for thread in threads
-            if thread.is_alive()
-        ]
-        children = [
-            child
-            for child in _THIS_PROCESS.children(recursive=True)
-            if child.pid not in self.children
-        ]
-        _, alive = psutil.wait_procs(children, timeout=max(0.0, deadline - time.monotonic()))
-        complaints += [f"child process {_describe(child)} still runs" for child in alive]
-        return complaints
-
-    def _unanswered(self) -> list[str]:
-        with self._lock:
-            futures = list(self._futures)
-        # Derived futures (pykka's `map` and its like) are computed when asked for.
-        pending = [future for future in futures if not future.done() and not future._get_hook]
-        return [f"{future!r} was never answered" for future in pending]
-
-    def _is_new(self, thread: threading.Thread) -> bool:
-        if thread in self.threads or thread is threading.current_thread():
-            return False
-        return not thread.name.startswith(_MAY_STAY)
-
-
-def _describe(process: psutil.Process) -> str:
-    try:
-        return f"{process.pid} ({' '.join(process.cmdline())[:200]})"
-    except psutil.Error:
-        return str(process.pid)
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile agy_actors once, so that no worker and no program that a test starts does it."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    if not hasattr(config, "workerinput"):  # A worker of xdist has it.
+        compileall.compile_dir(Path(agy_actors.__file__).parent, quiet=2)
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_left_behind() -> Iterator[None]:
     """Fail a test that leaves actors, threads, processes or unanswered asks behind."""
-    leftovers = Leftovers()
-    make: Callable[[ReplyFuture[Any]], None] = ReplyFuture.__init__
-
-    def make_and_track(future: ReplyFuture[Any]) -> None:
-        make(future)
-        leftovers.track(future)
-
-    monkeypatch.setattr(ReplyFuture, "__init__", make_and_track)
-
-    yield
-
-    complaints = leftovers.complaints()
+    check = LeakCheck()
+    with check.watching():
+        yield
+        complaints = [*check.complaints(), *programs_left()]
     if complaints:
         pytest.fail("the test left behind:\n  " + "\n  ".join(complaints), pytrace=False)
+
+
+def programs_left() -> list[str]:
+    """Describe the programs that still run: children of another process (see `tests.programs`)."""
+    programs = sys.modules.get("tests.programs")
+    return programs.left_running(PATIENCE) if programs is not None else []
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Run code in a forked child of the test, and tell what came of it."""
+"""Runs code in a forked child of the test process, and returns its result."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["in_child", "outcome", "start_child"]
 
 PATIENCE = 20.0
-"""Seconds for a child. Arbitrary; only a child that hangs takes so long."""
+"""Seconds for a child. Arbitrary; only a hanging child takes this long."""
 
 
 def in_child(work: Callable[[], Any]) -> Any:
     """Fork, call `work` in the child, and return its result, which must be picklable.
 
-    What it raises or writes to standard error fails the test, and so does a child that hangs.
+    The test fails if the child raises, writes to standard error or hangs.
     """
     read, write = os.pipe()
     complaints_read, complaints_write = os.pipe()
     pid = _fork()
     if pid == 0:
         os.dup2(complaints_write, 2)
-        sys.stderr = os.fdopen(2, "w", closefd=False)  # pytest's own writes to a file.
+        sys.stderr = os.fdopen(2, "w", closefd=False)  # pytest has replaced `sys.stderr`.
         answer: tuple[bool, Any]
         try:
             answer = (True, work())
@@ -61,7 +61,7 @@ def in_child(work: Callable[[], Any]) -> Any:
 
 
 def outcome(use: Callable[[], Any]) -> str:
-    """Return what a use brings: its result, or the error's type and the process it names."""
+    """Describe the result of a call, or its error with the process id in it."""
     try:
         result = use()
     except Exception as error:  # noqa: BLE001 (compared by the test)

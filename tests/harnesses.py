@@ -1,4 +1,4 @@
-"""What tests do to agents' processes."""
+"""Finds, fakes, kills and suspends agents' processes, and waits for conditions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import psutil
 from google.antigravity.connections.local import local_connection
 
 from agy_actors import GetStatistics
+from tests import warm_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,20 +21,20 @@ if TYPE_CHECKING:
     from agy_actors import AgentRef
 
 PATIENCE = 20.0
-"""Seconds that anything may take. Arbitrary; only a test that fails waits for so long."""
+"""Seconds to wait for anything. Arbitrary; only a failing test waits this long."""
 
 SOON = 5.0
-"""Seconds within which what is promised at once must happen, on a busy machine too."""
+"""Seconds for something that must happen at once. Arbitrary; enough for a busy machine."""
 
 HANGS = "exec sleep 600"
-"""A program for `fake_harness` that never says that it is ready."""
+"""A program for `fake_harness` that never becomes ready."""
 
 FAILS = "echo 'no such luck' >&2; exit 3"
 """A program for `fake_harness` that ends at once."""
 
 
 def fake_harness(folder: Path, script: str) -> dict[str, str]:
-    """Make a program that stands in for `localharness`, and the `env` that has it used."""
+    """Make a program that replaces `localharness`. Returns the variables that select it."""
     path = folder / "harness"
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -41,7 +42,7 @@ def fake_harness(folder: Path, script: str) -> dict[str, str]:
 
 
 def patient_harness(folder: Path) -> tuple[dict[str, str], Callable[[], None]]:
-    """Make a `localharness` that starts when it is told to: its `env`, and what tells it."""
+    """Make a `localharness` that waits. Returns its variables, and a function that starts it."""
     go = folder / "go"
     real = local_connection._get_default_binary_path(None)
     script = f"while [ ! -e {go} ]; do sleep 0.02; done; exec {real}"
@@ -63,15 +64,15 @@ def kill_harness(agent: AgentRef) -> int:
 
 
 def suspend(pid: int) -> None:
-    """Stop a process, and wait until it does: a thread that works stops when it is its turn."""
+    """Send SIGSTOP, and wait until each thread has stopped: a running thread stops later."""
     os.kill(pid, signal.SIGSTOP)
     threads = [path / "stat" for path in Path(f"/proc/{pid}/task").iterdir()]
     until(lambda: all(") T " in thread.read_text() for thread in threads))
 
 
 def has_ended(process: psutil.Process) -> bool:
-    """Whether a process is gone, or waits only for its parent to look."""
-    # Not `psutil.wait_procs`: it would take a child's exit code from who started it.
+    """Whether a process is gone or a zombie."""
+    # Not `psutil.wait_procs`: it would reap a child whose parent needs the exit code.
     try:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -79,12 +80,14 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    """Return the processes of a test that is marked `new_processes` or `own_processes`."""
+    earlier = warm_processes.pids()
+    return [one for one in psutil.Process().children(recursive=True) if one.pid not in earlier]
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for what happens beside the test and tells nobody."""
+    """Wait for a condition that has no event: looks every 10 ms, and fails after `PATIENCE`."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, "it never happened"
+        assert time.monotonic() < deadline, "the condition never became true"
         time.sleep(0.01)

@@ -1,9 +1,9 @@
-"""Run pykka's own tests with our actor and future in the place of its own.
+"""Runs pykka's own tests with our actor and future instead of pykka's.
 
 Usage: `python tests/run_pykka_suite.py [pytest's arguments]`
 
 The tests come with the source distribution of the pykka version that is installed.
-The exit code is pytest's; `UNAVAILABLE` if the source distribution could not be had.
+The exit code is pytest's; `UNAVAILABLE` if the source distribution could not be downloaded.
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ from pathlib import Path
 __all__ = ["UNAVAILABLE", "main"]
 
 UNAVAILABLE = 75
-"""The exit code when there are no tests to run: EX_TEMPFAIL of sysexits.h."""
+"""The exit code if there are no tests to run: EX_TEMPFAIL of sysexits.h."""
 
-# Pairs of pykka's words and ours. Each must be found, or we would test pykka by itself.
+# Pykka's text and ours. Each must be found; otherwise pykka itself would be tested.
 _REPLACEMENTS = {
     "conftest.py": {
         "import ActorRegistry, ThreadingActor, ThreadingFuture": (
-            "import ActorRegistry\nfrom agy_actors._kernel import AsyncioActor, ReplyFuture"
+            "import ActorRegistry\nfrom agy_actors._actors.actor import AsyncioActor"
+            "\nfrom agy_actors._actors.future import ReplyFuture"
         ),
         "actor_class=ThreadingActor": "actor_class=AsyncioActor",
         "future_class=ThreadingFuture": "future_class=ReplyFuture",
     },
     "test_threading_actor.py": {
         "from pykka import ThreadingActor": (
-            "from agy_actors._kernel import AsyncioActor as ThreadingActor"
+            "from agy_actors._actors.actor import AsyncioActor as ThreadingActor"
         ),
     },
 }
 
 
 class UnavailableError(Exception):
-    """Raised when pykka's tests cannot be had, or are not as we know them."""
+    """Raised when pykka's tests cannot be downloaded or have changed."""
 
 
 def main(arguments: list[str]) -> int:
@@ -74,7 +75,7 @@ def _obtain(version: str, folder: Path) -> Path:
         archive.extractall(folder, filter="data")
     found = list(folder.glob("*/tests"))
     if not found:
-        raise UnavailableError(f"{archives[0].name} holds no folder of tests")
+        raise UnavailableError(f"{archives[0].name} contains no folder of tests")
     return found[0]
 
 

@@ -1,4 +1,4 @@
-"""Arguments of the wrong kind: each is a typed error, before anything happens."""
+"""Each invalid argument is a typed error, before anything happens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from agy_actors import (
     Subscribe,
     Supervisor,
 )
-from agy_actors._supervision.pool_arguments import check_key
+from agy_actors._supervision.pool_key import check_key
 from agy_actors.testing import SimulatedAgent, Simulation
 from tests.harnesses import PATIENCE
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from agy_actors import AgentRef, PoolRef, SupervisorRef
     from agy_actors.testing import ScriptedModel
 
-NO_TIMES = ["5", float("nan"), -1, True, 10**400, -(10**400), [1], 1j]
-NO_FLAGS = ["no", "", 0, 1, None, [True]]
-NO_NUMBERS = [True, False, 0, -1, 1.0, "5", float("nan"), float("inf"), [1]]
-NO_KEYS = [5, True, b"x", ["x"], "caf\ud800e"]
-NO_NAMES = [
+INVALID_TIMES = ["5", float("nan"), -1, True, 10**400, -(10**400), [1], 1j]
+INVALID_FLAGS = ["no", "", 0, 1, None, [True]]
+INVALID_NUMBERS = [True, False, 0, -1, 1.0, "5", float("nan"), float("inf"), [1]]
+INVALID_KEYS = [5, True, b"x", ["x"], "caf\ud800e"]
+INVALID_NAMES = [
     "",
     " ",
     ".",
@@ -53,7 +53,7 @@ NO_NAMES = [
 
 
 class World:
-    """A supervisor with an agent and two pools in a simulation, and what was published."""
+    """A supervisor with an agent and two pools in a simulation."""
 
     def __init__(self, supervisor: SupervisorRef) -> None:
         self.config = SimulatedAgent()
@@ -66,7 +66,7 @@ class World:
 
 
 def refuses(use: Callable[[World, Any], Any], given: list[Any]) -> None:
-    """Assert that each is refused with a typed error, and that nothing comes of it."""
+    """Assert that each value is refused with a typed error and has no effect."""
 
     def scenario(_: Simulation) -> None:
         with Supervisor.start() as supervisor:
@@ -122,17 +122,17 @@ TIMEOUTS: dict[str, Callable[[World, Any], Any]] = {
 
 
 @pytest.mark.parametrize("method", TIMEOUTS)
-def test_no_method_takes_a_timeout_that_is_not_a_time(method: str) -> None:
-    refuses(TIMEOUTS[method], NO_TIMES)
+def test_every_method_refuses_an_invalid_timeout(method: str) -> None:
+    refuses(TIMEOUTS[method], INVALID_TIMES)
 
 
-@pytest.mark.parametrize("timeout", NO_TIMES, ids=repr)
-def test_a_stream_refuses_a_timeout_that_is_not_a_time_and_goes_on(timeout: Any) -> None:
+@pytest.mark.parametrize("timeout", INVALID_TIMES, ids=repr)
+def test_a_stream_refuses_an_invalid_timeout_and_continues(timeout: Any) -> None:
     def scenario(_: Simulation) -> None:
         with Supervisor.start() as supervisor:
             stream = supervisor.create_agent(SimulatedAgent()).stream("hi")
             for use in (stream.events, stream.result, stream.future.get):
-                with pytest.raises(ValueError, match="timeout is a number of seconds from 0"):
+                with pytest.raises(ValueError, match="timeout must be a number of seconds >= 0"):
                     use(timeout=timeout)
 
             assert list(stream.events(timeout=60))
@@ -142,7 +142,7 @@ def test_a_stream_refuses_a_timeout_that_is_not_a_time_and_goes_on(timeout: Any)
 
 
 @pytest.mark.parametrize("seconds", [10**300, float("inf")], ids=["1e300", "inf"])
-def test_a_very_long_time_is_a_time(model: ScriptedModel, seconds: float) -> None:
+def test_a_very_long_time_is_accepted(model: ScriptedModel, seconds: float) -> None:
     with Supervisor.start(
         within=seconds, hang_timeout=seconds, max_conversations_per_process=10**400
     ) as supervisor:
@@ -183,8 +183,8 @@ FLAGS: dict[str, Callable[[World, Any], Any]] = {
 
 
 @pytest.mark.parametrize("method", FLAGS)
-def test_no_method_takes_something_else_for_true_or_false(method: str) -> None:
-    refuses(FLAGS[method], NO_FLAGS)
+def test_every_method_refuses_an_invalid_flag(method: str) -> None:
+    refuses(FLAGS[method], INVALID_FLAGS)
 
 
 NUMBERS: dict[str, Callable[[World, Any], Any]] = {
@@ -209,12 +209,12 @@ NUMBERS: dict[str, Callable[[World, Any], Any]] = {
 
 
 @pytest.mark.parametrize("method", NUMBERS)
-def test_no_method_takes_a_number_that_is_not_a_whole_number_from_1(method: str) -> None:
-    refuses(NUMBERS[method], NO_NUMBERS)
+def test_every_method_refuses_an_invalid_number(method: str) -> None:
+    refuses(NUMBERS[method], INVALID_NUMBERS)
 
 
 @pytest.mark.parametrize("make", ["create_pool", "create_supervisor"])
-def test_restarts_are_bounded_by_a_whole_number_from_0(make: str) -> None:
+def test_max_restarts_must_be_an_integer_of_at_least_0(make: str) -> None:
     def use(world: World, number: Any) -> Any:
         if make == "create_pool":
             return world.supervisor.create_pool(world.config, max_restarts=number)
@@ -246,12 +246,12 @@ TIMES_OF_CREATION: dict[str, Callable[[World, Any], Any]] = {
 
 
 @pytest.mark.parametrize("field", TIMES_OF_CREATION)
-def test_nothing_is_created_with_a_time_that_is_none(field: str) -> None:
-    refuses(TIMES_OF_CREATION[field], NO_TIMES)
+def test_every_maker_refuses_an_invalid_time(field: str) -> None:
+    refuses(TIMES_OF_CREATION[field], INVALID_TIMES)
 
 
-@pytest.mark.parametrize("key", NO_KEYS, ids=ascii)
-def test_a_pool_refuses_a_key_that_is_not_text_whatever_its_routing(key: Any) -> None:
+@pytest.mark.parametrize("key", INVALID_KEYS, ids=ascii)
+def test_a_pool_refuses_a_key_that_is_not_text_with_any_routing(key: Any) -> None:
     def use(world: World, take: Any) -> Any:
         return take(world)
 
@@ -268,12 +268,12 @@ def test_a_pool_refuses_a_key_that_is_not_text_whatever_its_routing(key: Any) ->
     )
 
 
-def test_the_place_of_a_lone_surrogate_in_a_key_is_named() -> None:
+def test_the_error_for_a_lone_surrogate_in_a_key_gives_its_position() -> None:
     with pytest.raises(InvalidConfig, match="lone surrogate at position 3"):
         check_key("caf\ud800e")
 
 
-def test_a_pool_asks_only_prompts_that_can_be_iterated() -> None:
+def test_a_pool_refuses_prompts_that_are_not_iterable() -> None:
     refuses(lambda world, prompts: world.pool.map(prompts), [5, None])
     refuses(lambda world, prompts: world.pool.as_completed(prompts), [5, None])
 
@@ -287,8 +287,8 @@ NAMED: dict[str, Callable[[World, Any], Any]] = {
 
 
 @pytest.mark.parametrize("maker", NAMED)
-def test_supervisors_agents_and_pools_have_one_rule_for_names(maker: str) -> None:
-    refuses(NAMED[maker], NO_NAMES)
+def test_supervisors_agents_and_pools_refuse_the_same_names(maker: str) -> None:
+    refuses(NAMED[maker], INVALID_NAMES)
 
 
 def test_a_supervisors_name_is_in_unicodes_normal_form() -> None:
@@ -316,13 +316,13 @@ def test_a_supervisors_name_is_in_unicodes_normal_form() -> None:
     ],
     ids=ascii,
 )
-def test_a_prompt_of_which_the_model_would_see_nothing_is_refused_as_empty(prompt: Any) -> None:
+def test_a_prompt_without_visible_characters_is_refused_as_empty(prompt: Any) -> None:
     for kind in (Chat, Send):
         with pytest.raises(InvalidPrompt, match="empty"):
             kind(prompt)
 
 
-def test_a_prompt_may_hold_what_is_not_shown(model: ScriptedModel) -> None:
+def test_a_prompt_may_contain_invisible_characters(model: ScriptedModel) -> None:
     with Supervisor.start() as supervisor:
         agent = supervisor.create_agent(model.openai_config())
 

@@ -1,4 +1,4 @@
-"""Applications on asyncio: nothing here blocks their event loop."""
+"""Applications on asyncio whose event loop is never blocked."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import contextvars
 import threading
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 from google.antigravity.hooks import PreToolCallDecideHook
 from google.antigravity.types import HookResult
 
 from agy_actors import AgentDeadError, Chat, CreateAgent, CreatePool, IsIdle, Send, Supervisor
 from agy_actors.testing import ScriptedModel, call_tool, say, silence
-from tests.harnesses import PATIENCE, SOON, kill_harness
+from tests.harnesses import PATIENCE, SOON, children, kill_harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -41,7 +40,8 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(main, PATIENCE))
 
 
-def test_an_application_lives_in_one_event_loop_that_never_waits(model: ScriptedModel) -> None:
+@pytest.mark.new_processes
+def test_an_application_in_one_event_loop_never_blocks_it(model: ScriptedModel) -> None:
     gate = threading.Event()
     model.when("slow", say("slowly", gate=gate, gate_after=0))
 
@@ -50,7 +50,7 @@ def test_an_application_lives_in_one_event_loop_that_never_waits(model: Scripted
             agent = await supervisor.ask(CreateAgent(model.openai_config(), "one"), block=False)
             pool = await supervisor.ask(CreatePool(model.openai_config(), 2), block=False)
             slow = agent.ask(Chat("slow"), block=False)
-            # All of this happens while the turn waits, in the one thread that there is.
+            # All of this happens on the same thread while the slow turn runs.
             quick = await asyncio.gather(
                 *(pool.ask(Chat(f"q{number}"), block=False) for number in range(4))
             )
@@ -63,10 +63,10 @@ def test_an_application_lives_in_one_event_loop_that_never_waits(model: Scripted
             await agent.ask(Chat("late"), block=False)
 
     run(main())
-    assert not psutil.Process().children()
+    assert not children()
 
 
-def test_a_task_that_is_cancelled_abandons_its_turn(model: ScriptedModel, agent: AgentRef) -> None:
+def test_a_cancelled_task_abandons_its_turn(model: ScriptedModel, agent: AgentRef) -> None:
     model.when("slow", silence("half "))
 
     async def main() -> None:
@@ -125,18 +125,18 @@ user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobo
 
 
 class Witness:
-    """Notes who asks, wherever the SDK calls it."""
+    """Records the asking user in tools and hooks."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str]] = []
 
     def sync_tool(self) -> str:
-        """Note who asks."""
+        """Record the asking user."""
         self.seen.append(("sync tool", user.get()))
         return "noted"
 
     async def async_tool(self) -> str:
-        """Note who asks."""
+        """Record the asking user."""
         self.seen.append(("async tool", user.get()))
         return "noted"
 
@@ -172,7 +172,7 @@ def watched(supervisor: SupervisorRef, model: ScriptedModel, witness: Witness) -
 
 
 def as_user(name: str, ask: Callable[[], Any]) -> Any:
-    """Ask as a user, in a context of its own."""
+    """Ask as a user, in a separate context."""
 
     def call() -> Any:
         user.set(name)
@@ -195,7 +195,7 @@ def test_the_askers_context_variables_reach_tools_and_hooks_of_the_turn(
     assert witness.of("hook") == ["ann", "bob", "nobody", "cyd"]
 
 
-def test_they_reach_the_members_of_a_pool(
+def test_the_askers_context_variables_reach_the_members_of_a_pool(
     supervisor: SupervisorRef, model: ScriptedModel, witness: Witness
 ) -> None:
     pool = supervisor.create_pool(model.openai_config(tools=[witness.sync_tool]), 2)
@@ -206,7 +206,7 @@ def test_they_reach_the_members_of_a_pool(
     assert witness.of("sync tool") == ["ann", "bob"]
 
 
-def test_they_reach_the_turn_that_is_asked_again_after_a_crash(
+def test_the_askers_context_variables_reach_a_turn_retried_after_a_crash(
     model: ScriptedModel, watched: AgentRef, witness: Witness
 ) -> None:
     model.then(silence(""))

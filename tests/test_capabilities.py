@@ -1,4 +1,4 @@
-"""The table of capabilities is whole, and every row of it has its tests."""
+"""The table of capabilities is complete, and every row names tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WORDS = {"Inter-agent delay", "Quota registry", "Unknown agent id"}
 
 
 def rows(section: str) -> dict[str, list[str]]:
-    """Read a section's table: its first cells, each with the tests that its row names."""
+    """Read a section's table: the first cell of each row, with the tests that the row names."""
     _, title, rest = TABLE.read_text().partition(f"\n{section}\n{'-' * len(section)}\n")
     assert title, f"no section {section!r}"
     text = re.split(r"^[^\n]+\n-{3,}$", rest, maxsplit=1, flags=re.MULTILINE)[0]
@@ -66,7 +66,7 @@ def test_every_command_of_the_reference_loop_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("section", [README, MORE, NAMES, COMMANDS])
-def test_every_row_names_tests_that_there_are(section: str) -> None:
+def test_every_row_names_existing_tests(section: str) -> None:
     table = rows(section)
     assert table
 

@@ -1,8 +1,7 @@
-"""Configurations that the testing kit does not make: each reaches the SDK as it is."""
+"""Configurations that the testing kit does not create reach the SDK unchanged."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import threading
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from google.antigravity import (
     AgentBehavior,
-    AgentConfig,
     Audio,
     BuiltinTools,
     CapabilitiesConfig,
@@ -43,132 +41,37 @@ from google.antigravity import (
     from_bytes,
     from_file,
 )
-from google.antigravity.connections.connection import Connection, ConnectionStrategy
 from google.antigravity.hooks import hooks, policy
 from google.antigravity.types import (
     BudgetConfig,
     RunCommandConfig,
     Step,
-    StepSource,
-    StepStatus,
-    StepTarget,
     StepType,
     StopReason,
 )
 
 from agy_actors import (
     AgentStartError,
-    Cancel,
     Chat,
     GetCompactionIndices,
     GetConversationId,
     GetHistory,
     GetStatistics,
-    IsIdle,
     ModelError,
-    TurnCancelled,
 )
 from agy_actors.testing import ScriptedModel, call_tool, say
-from tests.harnesses import PATIENCE, until
+from tests.harnesses import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from agy_actors import SupervisorRef
 
 
-class Parrot(Connection):
-    """A connection to no process: it says what it is told."""
-
-    def __init__(self) -> None:
-        self._said: list[str] = []
-        self._disturbed = asyncio.Event()
-
-    @property
-    def is_idle(self) -> bool:
-        return not self._said
-
-    @property
-    def conversation_id(self) -> str:
-        return "parrot"
-
-    async def send(self, prompt: Any, **_: Any) -> None:
-        self._said.append(str(prompt))
-
-    async def receive_steps(self) -> AsyncIterator[Step]:
-        while self._said:
-            if self._said[0] == "think":
-                await self._disturbed.wait()
-                self._said.clear()
-                return
-            text = self._said.pop(0)
-            yield Step(
-                id="1",
-                type=StepType.TEXT_RESPONSE,
-                source=StepSource.MODEL,
-                target=StepTarget.USER,
-                status=StepStatus.DONE,
-                content=text,
-                content_delta=text,
-                is_complete_response=True,
-            )
-
-    async def send_trigger_notification(self, content: str) -> None:
-        self._said.append(content)
-
-    async def cancel(self) -> None:
-        self._disturbed.set()
-
-
-class ParrotStrategy(ConnectionStrategy):
-    def connect(self) -> Connection:
-        return Parrot()
-
-    async def __aenter__(self) -> None:
-        pass
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-
-class ParrotConfig(AgentConfig):
-    def create_strategy(self, *, tool_runner: Any, hook_runner: Any) -> ConnectionStrategy:
-        return ParrotStrategy()
-
-
-def test_an_agent_on_a_connection_of_your_own_is_one_like_others(
-    supervisor: SupervisorRef,
-) -> None:
-    parrot = supervisor.create_agent(ParrotConfig(), "parrot")
-
-    texts = [parrot.ask(Chat(text)).text for text in ("hello", "pretty boy")]
-
-    assert texts == ["hello", "pretty boy"]
-    assert "".join(parrot.stream("and again")) == "and again"
-    assert [step.content for step in parrot.ask(GetHistory())] == [*texts, "and again"]
-    assert parrot.ask(IsIdle())
-    assert parrot.ask(GetStatistics()).harness_pid is None
-
-
-def test_a_connection_that_does_not_repeat_its_prompts_answers_after_a_cancelled_turn(
-    supervisor: SupervisorRef,
-) -> None:
-    parrot = supervisor.create_agent(ParrotConfig(), "parrot")
-    thought = parrot.ask(Chat("think"), block=False)
-    until(lambda: not parrot.ask(IsIdle()))
-
-    parrot.ask(Cancel())
-
-    with pytest.raises(TurnCancelled):
-        thought.get(timeout=PATIENCE)
-    assert parrot.ask(Chat("hello")).text == "hello"
-    assert "".join(parrot.stream("and again")) == "and again"
-
-
 @contextmanager
 def vertex(paths: list[str]) -> Iterator[str]:
-    """Serve what Vertex AI answers, and note which paths it is asked for."""
+    """Serve answers of Vertex AI, and record the requested paths."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -201,7 +104,7 @@ def vertex(paths: list[str]) -> Iterator[str]:
         ({"project": "poems", "location": "europe-west4"}, "projects/poems/locations/europe-west4"),
     ],
 )
-def test_a_vertex_endpoint_is_asked_in_either_mode(
+def test_a_vertex_endpoint_is_asked_in_both_modes(
     supervisor: SupervisorRef, settings: dict[str, Any], path: str
 ) -> None:
     paths: list[str] = []
@@ -217,7 +120,7 @@ def test_a_vertex_endpoint_is_asked_in_either_mode(
     assert paths
 
 
-def test_a_litert_model_that_is_not_there_is_a_start_error_that_names_it(
+def test_a_missing_litert_model_is_a_start_error_that_names_it(
     supervisor: SupervisorRef, tmp_path: Path
 ) -> None:
     config = LiteRTAgentConfig(
@@ -236,7 +139,7 @@ def has_a_line(file: Path) -> bool:
     return file.exists() and file.read_text().endswith("\n")
 
 
-def test_commands_run_in_the_sandbox_where_it_is_asked_for(
+def test_commands_run_in_the_sandbox_if_it_is_configured(
     supervisor: SupervisorRef, model: ScriptedModel, tmp_path: Path
 ) -> None:
     filters = {}
@@ -256,7 +159,7 @@ def test_commands_run_in_the_sandbox_where_it_is_asked_for(
         assert status is not None
         assert status.available
         agent.ask(Chat("How safe are we?"))
-        # A command that takes its time goes on when its turn has ended.
+        # A long command continues after its turn.
         until(partial(has_a_line, told))
         filters[sandboxed] = int(told.read_text().removeprefix("Seccomp_filters:"))
 
@@ -294,7 +197,7 @@ def test_system_instructions_of_every_kind_reach_the_model(
     assert (system == said[0]) is whole
 
 
-def test_what_is_set_for_a_model_and_its_endpoint_is_on_the_wire(
+def test_the_settings_of_a_model_and_its_endpoint_are_sent(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     options = GeminiModelOptions(
@@ -349,7 +252,7 @@ def test_media_of_every_kind_reach_the_model(
     assert model.requests[0].prompt == "What is this?"
 
 
-def test_an_openai_compatible_service_is_sent_text_images_and_audio_alone(
+def test_an_openai_compatible_service_gets_text_images_and_audio_only(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     media = [
@@ -366,7 +269,7 @@ def test_an_openai_compatible_service_is_sent_text_images_and_audio_alone(
     assert sorted(kinds) == ["image_url", "input_audio", "text"]
 
 
-def test_a_tool_has_a_context_and_its_output_is_cut_where_it_is_asked_for(
+def test_a_tool_has_a_context_and_its_output_is_cut_as_configured(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     def count(context: ToolContext) -> str:
@@ -394,7 +297,7 @@ def test_a_tool_has_a_context_and_its_output_is_cut_where_it_is_asked_for(
         assert "the end" not in result.output
 
 
-def test_files_are_seen_in_workspaces_alone_and_a_hook_words_the_refusal(
+def test_files_are_visible_in_workspaces_only_and_a_hook_words_the_refusal(
     supervisor: SupervisorRef, model: ScriptedModel, tmp_path: Path
 ) -> None:
     errors: list[Exception] = []
@@ -425,7 +328,7 @@ def test_files_are_seen_in_workspaces_alone_and_a_hook_words_the_refusal(
     assert errors[0].tool_name == "view_file"
 
 
-def test_a_turn_beyond_its_budget_says_why_it_stopped(
+def test_a_turn_beyond_its_budget_has_a_stop_reason(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     def work() -> str:
@@ -442,7 +345,7 @@ def test_a_turn_beyond_its_budget_says_why_it_stopped(
     assert len(model.requests) == 1
 
 
-def test_a_long_conversation_is_compacted_and_goes_on(
+def test_a_long_conversation_is_compacted_and_continues(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     seen: list[Step] = []
@@ -466,10 +369,10 @@ def test_a_long_conversation_is_compacted_and_goes_on(
     assert agent.ask(GetHistory())[place].type is StepType.COMPACTION
     assert [step.type for step in seen] == [StepType.COMPACTION]
     spoken = len([1 for role, _ in model.requests[-1].messages if role == "assistant"])
-    assert spoken < 3  # The answers of the turns so far, and not a summary of them.
+    assert spoken < 3  # The answers of the earlier turns, not a summary.
 
 
-def test_answers_that_are_no_use_are_asked_for_again_as_often_as_configured(
+def test_unusable_answers_are_requested_again_as_often_as_configured(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     for retries in (0, 1):

@@ -1,4 +1,4 @@
-"""Runs the programs of the documentation as their readers do, each in a process of its own."""
+"""Runs each documented program in its own process, as a reader does."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from agy_actors.testing import ToolCall, Usage, call_tool, call_tools, say, silence
+from tests import programs
 from tests.harnesses import until
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ HELPERS = {"mcp_server"}  # Started by another example.
 TESTS = {"team_and_its_test"}  # Run as a user's tests, by `simulation/test_plugin.py`.
 
 PATIENCE = 45.0
-"""Seconds a program may take; below the limit of a test. Only a failure waits for so long."""
+"""Seconds for a program; less than the limit of a test. Only a failing test waits this long."""
 
 PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -46,7 +47,7 @@ class Program:
     name: str
     model: ScriptedModel
     folder: Path
-    """Where it runs, and what it may leave its conversations in."""
+    """The working folder, where it may leave conversations."""
 
     def __post_init__(self) -> None:
         self._mark = f"EXAMPLE={uuid.uuid4()}"
@@ -67,7 +68,7 @@ class Program:
         return printed
 
     def serve(self, visit: Callable[[str], None]) -> None:
-        """Have it serve, visit its address, and end it as a user does, with Ctrl-C."""
+        """Start a server, visit its address, and end it with Ctrl-C."""
         process = self._start()
         assert process.stderr is not None
         log = ""
@@ -89,7 +90,7 @@ class Program:
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # As where a shell runs the tests
             signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background.
         mark, _, value = self._mark.partition("=")
-        return subprocess.Popen(
+        return programs.Popen(
             [sys.executable, str(EXAMPLES / f"{self.name}.py"), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -111,7 +112,7 @@ class Program:
         assert list(self._temporary.iterdir()) == []
 
     def _processes(self) -> Iterator[psutil.Process]:
-        """Find what it started, by what that inherits: an orphan is nobody's child."""
+        """Find the processes that it started by a variable that they inherit; orphans too."""
         mark, _, value = self._mark.partition("=")
         for process in psutil.process_iter():
             try:
@@ -124,7 +125,7 @@ class Program:
 def _ours(complaints: str) -> str:
     """Leave out what Google's GenAI package says of every tool, whatever the SDK gives it."""
     lines = complaints.splitlines()
-    return "".join(line for line in lines if "google_genai.types:use_json_schema" not in line)
+    return "".join(line for line in lines if "use_json_schema is not True" not in line)
 
 
 def hello(program: Program) -> None:
@@ -171,6 +172,25 @@ def pool(program: Program) -> None:
 
     assert in_order == [f"{country}: {capital}" for country, capital in capitals.items()]
     assert sorted(as_done.split()) == sorted(capitals.values())
+
+
+def supervised_cache(program: Program) -> None:
+    first, *rest = program.run().splitlines()
+
+    assert first == "the cache starts"
+    assert rest == ["tea: green", "the cache starts", "coffee: black", "tea: None"]
+
+
+def periodic_job(program: Program) -> None:
+    first, *rest = program.run().splitlines()
+
+    assert first == "the job starts"
+    assert rest == [
+        "report of Monday",
+        "report of Tuesday",
+        "the job starts",
+        "report of Wednesday",
+    ]
 
 
 def tools(program: Program) -> None:
@@ -361,6 +381,8 @@ SCRIPTS: dict[str, Callable[[Program], None]] = {
         hello,
         streaming,
         pool,
+        supervised_cache,
+        periodic_job,
         tools,
         agents_as_tools,
         hooks,
@@ -385,13 +407,11 @@ def post(address: str, text: str) -> str:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_an_example_of_the_documentation_does_what_it_says(
-    name: str, model: ScriptedModel, tmp_path: Path
-) -> None:
+def test_a_documented_example_works(name: str, model: ScriptedModel, tmp_path: Path) -> None:
     SCRIPTS[name](Program(name, model, tmp_path))
 
 
-def test_every_example_is_run_and_stands_in_the_documentation() -> None:
+def test_every_example_is_tested_and_documented() -> None:
     names = {path.stem for path in EXAMPLES.glob("*.py")}
     listed = (DOCS / "examples.rst").read_text()
 

@@ -1,4 +1,4 @@
-"""Forks of programs with agents: what a child may do, and what becomes of it all."""
+"""Forked children of programs with agents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from agy_actors import (
     SupervisorRef,
 )
 from agy_actors.testing import call_tool, say
-from agy_actors.testing._model_configs import openai_config
+from agy_actors.testing.scripted_model.configs import openai_config
 from tests.forked import in_child, outcome
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 
 
 class World:
-    """What a parent may have when it forks."""
+    """Objects that a parent has when it forks."""
 
     def __init__(self, model: ScriptedModel, supervisor: SupervisorRef) -> None:
         self.gate = threading.Event()
@@ -128,13 +128,13 @@ def test_every_use_of_the_parents_agents_raises_and_names_the_parent(world: Worl
     assert world.stream.result().text == "at last"
 
 
-def test_what_was_answered_before_the_fork_stays_readable(world: World) -> None:
+def test_replies_from_before_the_fork_stay_readable(world: World) -> None:
     seen = in_child(lambda: [world.done.get().text, world.finished.result().text])
 
     assert seen == ["echo: hi", "echo: hello"]
 
 
-def test_a_child_leaves_what_is_its_parents_quietly(world: World) -> None:
+def test_a_child_leaves_its_parents_blocks_without_output(world: World) -> None:
     next(thrown_away := world.pool.map(["hi", "wait", "wait"], in_flight=2))
 
     def leave() -> list[str]:
@@ -156,7 +156,7 @@ def test_a_child_leaves_what_is_its_parents_quietly(world: World) -> None:
     assert world.stream.result().text == "at last"
 
 
-def test_a_child_has_a_supervisor_of_its_own(world: World) -> None:
+def test_a_child_can_start_its_own_supervisor(world: World) -> None:
     def use() -> list[str]:
         with Supervisor.start() as supervisor:
             agent = supervisor.create_agent(world.config)
@@ -178,7 +178,7 @@ def test_a_child_has_a_supervisor_of_its_own(world: World) -> None:
 
 def test_a_tool_may_fork(model: ScriptedModel, supervisor: SupervisorRef) -> None:
     def work() -> str:
-        """Work in a forked child, with an agent of its own."""
+        """Work in a forked child, with its own agent."""
 
         def use() -> str:
             with Supervisor.start() as mine:

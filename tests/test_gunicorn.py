@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 class Server:
-    """gunicorn, and what it has started."""
+    """gunicorn and its processes."""
 
     def __init__(self, folder: Path, model: ScriptedModel) -> None:
         self.conversations = folder / "conversations"
@@ -43,7 +43,7 @@ class Server:
         self.log = folder / "log"
         command = [sys.executable, "-m", "gunicorn", "--preload", "--workers", "2"]
         command += ["--worker-class", "gthread", "--threads", "8", "--bind", "127.0.0.1:0"]
-        # Whose turn it is to take a connection is drawn by the system: so each worker gets some.
+        # The system chooses the worker that accepts a connection: in time each gets some.
         command += ["--keep-alive", "0", "--graceful-timeout", "30", "flask_view:app"]
         with self.log.open("w") as log:
             self._popen = subprocess.Popen(
@@ -58,7 +58,7 @@ class Server:
                     "OPENAI_MODEL": "scripted",
                     "STATE_DIR": str(self.conversations),
                     "TMPDIR": str(self.temporary),
-                    "HOME": str(folder),  # gunicorn keeps a socket there.
+                    "HOME": str(folder),  # gunicorn creates a socket there.
                 },
             )
         self.process = psutil.Process(self._popen.pid)
@@ -74,7 +74,7 @@ class Server:
         return self.process.children()
 
     def note_processes(self) -> set[psutil.Process]:
-        """Return what it has started since the beginning."""
+        """Return its descendants."""
         with contextlib.suppress(psutil.NoSuchProcess):  # It has ended.
             self.started.update(self.process.children(recursive=True))
         return self.started
@@ -101,7 +101,7 @@ def server(tmp_path: Path, model: ScriptedModel) -> Iterator[Server]:
 
 
 class Visitor:
-    """A browser with cookies of its own."""
+    """A browser with its own cookies."""
 
     def __init__(self, server: Server) -> None:
         self._address = server.address()
@@ -115,12 +115,14 @@ class Visitor:
 
 
 def prompts_of(model: ScriptedModel, text: str) -> list[list[str]]:
-    """Return what users said, in each request that carries a text."""
+    """Return the texts of users in each request that contains a text."""
     said = [[words for role, words in r.messages if role == "user"] for r in model.requests]
     return [users for users in said if any(text in words for words in users)]
 
 
-def test_the_texts_of_two_visitors_never_meet(server: Server, model: ScriptedModel) -> None:
+def test_the_conversations_of_two_visitors_stay_separate(
+    server: Server, model: ScriptedModel
+) -> None:
     ada, bob = Visitor(server), Visitor(server)
 
     for turn in range(4):
@@ -140,7 +142,7 @@ def test_a_visitor_keeps_one_conversation_on_all_workers(
     with_harness: set[int] = set()
 
     turns = 1
-    while len(with_harness) < 2:  # Until both workers have had a turn of it.
+    while len(with_harness) < 2:  # Until both workers have answered.
         assert turns < 60, "one worker took all requests"
         visitor.post(f"prompt {turns}", "/stream" if turns % 2 else "/ask")
         turns += 1
@@ -149,7 +151,8 @@ def test_a_visitor_keeps_one_conversation_on_all_workers(
     assert prompts_of(model, f"prompt {turns - 1}")[-1] == [f"prompt {n}" for n in range(turns)]
 
 
-def test_a_visitor_who_asks_twice_at_once_is_answered_twice(
+@pytest.mark.slow
+def test_two_concurrent_prompts_of_a_visitor_are_both_answered(
     server: Server, model: ScriptedModel
 ) -> None:
     visitor = Visitor(server)
@@ -163,7 +166,7 @@ def test_a_visitor_who_asks_twice_at_once_is_answered_twice(
 
 
 class Load:
-    """Visitors who ask one prompt after another, each on a thread of its own."""
+    """Visitors who ask one prompt after another, each on its own thread."""
 
     def __init__(self, server: Server, visitors: int) -> None:
         self._server = server
@@ -223,6 +226,7 @@ class Load:
             thread.join(PATIENCE)
 
 
+@pytest.mark.slow
 def test_a_reload_under_load_loses_no_request(server: Server, model: ScriptedModel) -> None:
     model.when(".", say(lambda request: f"echo: {request.prompt}", first_delay=0.05))
     before = server.workers()
@@ -243,7 +247,8 @@ def test_a_reload_under_load_loses_no_request(server: Server, model: ScriptedMod
     until(lambda: all(map(has_ended, old)))
 
 
-def test_an_end_under_load_answers_what_was_accepted_and_leaves_nothing(
+@pytest.mark.slow
+def test_a_shutdown_under_load_answers_accepted_requests_and_leaves_nothing(
     server: Server, model: ScriptedModel
 ) -> None:
     model.when(".", say(lambda request: f"echo: {request.prompt}", first_delay=0.05))

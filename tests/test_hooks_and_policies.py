@@ -1,4 +1,4 @@
-"""Hooks and policies of an agent's configuration do in its actor what they do in the SDK."""
+"""Hooks and policies work in an agent's actor as they do in the SDK."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def divide(by: int) -> int:
 
 
 class Diary:
-    """One hook of each kind that a turn runs through, in order, with what they share."""
+    """One hook of each kind, in the order of a turn."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -85,7 +85,7 @@ class Diary:
         return [start, before, decide, after, fail, done, end]
 
 
-def test_hooks_of_every_kind_are_told_and_heeded(
+def test_hooks_of_every_kind_are_called_and_obeyed(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     diary = Diary()
@@ -107,7 +107,7 @@ def test_hooks_of_every_kind_are_told_and_heeded(
     assert "not by thirteen" in denied
     assert len(model.requests) == 4
     told = "\n".join(diary.lines)
-    assert "session starts" in told  # The harness tells of it when it comes to it.
+    assert "session starts" in told  # Its place in the order is not fixed.
     steps = ["asked count", "count: double", "double gave", "count: divide"]
     steps += ["failed: ", "count: divide", "answered done", "session ends"]
     place = -1
@@ -129,7 +129,7 @@ def test_a_prompt_that_a_hook_denies_is_an_error_and_never_sent(
     assert agent.ask(GetStatistics()).restarts == 0
 
 
-def test_hooks_work_on_after_a_crash(supervisor: SupervisorRef, model: ScriptedModel) -> None:
+def test_hooks_work_after_a_crash(supervisor: SupervisorRef, model: ScriptedModel) -> None:
     diary = Diary()
     config = model.openai_config(tools=[double], hooks=diary.hooks())
     agent = supervisor.create_agent(config)
@@ -147,7 +147,7 @@ def test_hooks_work_on_after_a_crash(supervisor: SupervisorRef, model: ScriptedM
     assert diary.lines.count("session starts") == 2
 
 
-def test_a_stop_hook_has_the_turn_go_on(supervisor: SupervisorRef, model: ScriptedModel) -> None:
+def test_a_stop_hook_continues_the_turn(supervisor: SupervisorRef, model: ScriptedModel) -> None:
     ends: list[str] = []
 
     @hooks.stop
@@ -181,7 +181,7 @@ def test_a_stop_hook_has_the_turn_go_on(supervisor: SupervisorRef, model: Script
         (policy.safe_defaults(lambda call: call.name == "double"), {"double"}),
     ],
 )
-def test_policies_decide_on_each_tool(
+def test_policies_decide_about_each_tool(
     supervisor: SupervisorRef, model: ScriptedModel, policies: list[Any], allowed: set[str]
 ) -> None:
     called = set()
@@ -208,7 +208,7 @@ def test_policies_decide_on_each_tool(
     ]
 
 
-def test_commands_are_denied_where_no_policy_says_otherwise(
+def test_commands_are_denied_without_a_policy(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     model.then(call_tool("run_command", {"CommandLine": "echo hi", "Cwd": "/"}), say("done"))

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 import textwrap
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from google.antigravity import agent as sdk_agent
 from loguru import logger
 
 from agy_actors import (
@@ -19,21 +20,22 @@ from agy_actors import (
     Supervisor,
     carry_over_logging,
 )
-from agy_actors._log import _hush, _ToLoguru, hush_sdk
+from agy_actors._sdk.sdk_logging import _redirect, redirect_logging
 from agy_actors.testing import ScriptedModel, http_error
+from tests import programs
+from tests.logging_state import restored_logging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from types import ModuleType
 
 SECRET = "sk-very-secret-0123456789"
 PROMPT = "a prompt that is nobody's business"
-SDK_FILE = "/site-packages/google/antigravity/agent.py"
 
 
 @pytest.fixture
 def lines() -> Iterator[list[dict[str, Any]]]:
-    """Have what is logged by the package, as loguru's records."""
+    """The package's log lines, as loguru's records."""
     records: list[dict[str, Any]] = []
     sink = logger.add(lambda message: records.append({**message.record}), level="DEBUG")
     logger.enable("agy_actors")
@@ -44,17 +46,12 @@ def lines() -> Iterator[list[dict[str, Any]]]:
 
 @pytest.fixture
 def carried_over() -> Iterator[None]:
-    level = logging.getLogger("pykka").level
-    carry_over_logging()
-    yield
-    pykka_logger = logging.getLogger("pykka")
-    for handler in [h for h in pykka_logger.handlers if isinstance(h, _ToLoguru)]:
-        pykka_logger.removeHandler(handler)
-    pykka_logger.setLevel(level)
-    _hush.carry_from = None
+    with restored_logging():
+        carry_over_logging()
+        yield
 
 
-def test_nothing_is_said_through_a_crash_and_a_failed_turn_by_default(
+def test_by_default_a_crash_and_a_failed_turn_log_nothing(
     model: ScriptedModel, tmp_path: Path
 ) -> None:
     model.when("fail", http_error(400))
@@ -63,7 +60,7 @@ def test_nothing_is_said_through_a_crash_and_a_failed_turn_by_default(
         textwrap.dedent("""
             import os, sys
             from agy_actors import *
-            from agy_actors.testing._model_configs import openai_config
+            from agy_actors.testing.scripted_model.configs import openai_config
 
             with Supervisor.start() as supervisor:
                 agent = supervisor.create_agent(openai_config(sys.argv[1], {}))
@@ -77,7 +74,7 @@ def test_nothing_is_said_through_a_crash_and_a_failed_turn_by_default(
         """)
     )
 
-    ended = subprocess.run(
+    ended = programs.run(
         [sys.executable, str(script), model.base_url],
         check=False,
         capture_output=True,
@@ -88,7 +85,7 @@ def test_nothing_is_said_through_a_crash_and_a_failed_turn_by_default(
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
-def test_lines_are_bound_to_what_they_are_about(
+def test_log_lines_are_bound_to_their_agent_and_supervisor(
     model: ScriptedModel, lines: list[dict[str, Any]]
 ) -> None:
     with Supervisor.start(name="boss") as supervisor:
@@ -104,7 +101,7 @@ def test_lines_are_bound_to_what_they_are_about(
     assert {line["extra"]["agent"] for line in about_turns} == {"poet"}
 
 
-def test_a_crash_is_a_warning_and_giving_up_an_error(
+def test_a_crash_is_logged_as_a_warning_and_giving_up_as_an_error(
     model: ScriptedModel, lines: list[dict[str, Any]]
 ) -> None:
     with Supervisor.start(max_restarts=1) as supervisor:
@@ -123,7 +120,7 @@ def test_a_crash_is_a_warning_and_giving_up_an_error(
     assert "given up" in said[1][1]
 
 
-def test_no_line_holds_a_key_and_none_above_debug_a_prompt(
+def test_no_log_line_contains_a_key_and_only_debug_lines_contain_a_prompt(
     model: ScriptedModel, lines: list[dict[str, Any]], carried_over: None
 ) -> None:
     model.when("fail", http_error(400, f"key {SECRET} cannot say {PROMPT}"))
@@ -149,7 +146,7 @@ def test_pykkas_lines_are_carried_over(lines: list[dict[str, Any]], carried_over
     assert (line["level"].name, line["message"]) == ("WARNING", "said so")
 
 
-def test_carrying_over_twice_says_nothing_twice(
+def test_carrying_over_twice_logs_no_line_twice(
     lines: list[dict[str, Any]], carried_over: None
 ) -> None:
     carry_over_logging()
@@ -159,74 +156,100 @@ def test_carrying_over_twice_says_nothing_twice(
     assert [line["message"] for line in lines].count("once") == 1
 
 
-def test_a_level_may_be_given_by_its_name(lines: list[dict[str, Any]], carried_over: None) -> None:
+def test_a_level_can_be_given_by_name(lines: list[dict[str, Any]], carried_over: None) -> None:
     carry_over_logging("WARNING")
 
-    say_as_the_sdk("AgentActor-1 (poet)")
+    log_as_the_sdk("AgentActor-1 (poet)")
     logging.getLogger("pykka").info("too low")
 
     assert [line["message"] for line in lines] == ["words"]
 
 
 @pytest.mark.parametrize("level", ["loud", "", None, True, 1.5], ids=repr)
-def test_a_level_that_is_none_is_refused(level: Any, carried_over: None) -> None:
+def test_an_invalid_level_is_refused(level: Any, carried_over: None) -> None:
     with pytest.raises(InvalidArgument, match="level"):
         carry_over_logging(level)
 
-    assert _hush.carry_from == logging.INFO
+    assert _redirect.min_level == logging.INFO
 
 
-def say_as_the_sdk(thread_name: str, path: str = SDK_FILE) -> list[logging.LogRecord]:
-    """Log on the root logger as the SDK does, and return what got through."""
-    through: list[logging.LogRecord] = []
+def log_as_the_sdk(thread_name: str, module: ModuleType = sdk_agent) -> list[logging.LogRecord]:
+    """Log as a module of the SDK does, and return the records that reach the root logger."""
+    reached: list[logging.LogRecord] = []
 
     class Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            through.append(record)
+            reached.append(record)
 
-    def say() -> None:
-        root = logging.getLogger()
-        record = root.makeRecord("root", logging.WARNING, path, 1, "words", (), None)
-        root.handle(record)
-
+    redirect_logging()
     keep = Keep()
     logging.getLogger().addHandler(keep)
-    thread = threading.Thread(target=say, name=thread_name)
+    call = compile("logging.warning('%s', 'words')", module.__file__ or "", "exec")
+    thread = threading.Thread(target=exec, args=(call, vars(module)), name=thread_name)
     thread.start()
     thread.join()
     logging.getLogger().removeHandler(keep)
-    return [record for record in through if record.getMessage() == "words"]
+    return [record for record in reached if record.getMessage() == "words"]
 
 
-def test_what_the_sdk_says_of_our_agents_stays_off_the_root_logger() -> None:
-    hush_sdk()
-
-    assert say_as_the_sdk("AgentActor-7") == []
+@pytest.mark.parametrize("name", ["AgentActor-7", "AgentActor-1 (poet)", "agy_actors-stderr"])
+def test_log_records_of_the_sdk_in_an_agents_thread_do_not_reach_the_root_logger(name: str) -> None:
+    assert log_as_the_sdk(name) == []
 
 
 @pytest.mark.parametrize("name", ["MainThread", "asyncio_0", "harness-stderr", "Thread-1"])
-def test_what_the_sdk_says_to_its_other_users_is_not_swallowed(name: str) -> None:
-    hush_sdk()
+def test_log_records_of_the_sdk_in_other_threads_reach_the_root_logger_unchanged(name: str) -> None:
+    [record] = log_as_the_sdk(name)
 
-    assert len(say_as_the_sdk(name)) == 1
+    assert (record.name, record.levelname) == ("root", "WARNING")
+    assert record.pathname == sdk_agent.__file__
 
 
-def test_what_a_tool_says_in_an_agents_thread_is_not_swallowed() -> None:
-    hush_sdk()
+@pytest.mark.parametrize("function", ["debug", "info", "warning", "error", "critical", "exception"])
+def test_a_redirected_record_names_the_line_that_logs_it(
+    function: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
 
-    assert len(say_as_the_sdk("AgentActor-7", "/home/me/tools.py")) == 1
+    getattr(_redirect, function)("words")
+
+    [record] = caplog.records
+    level = "ERROR" if function == "exception" else function.upper()
+    assert (record.levelname, record.filename, record.funcName) == (
+        level,
+        Path(__file__).name,
+        "test_a_redirected_record_names_the_line_that_logs_it",
+    )
+
+
+def test_log_records_of_a_tool_in_an_agents_thread_reach_the_root_logger() -> None:
+    assert len(log_as_the_sdk("AgentActor-7", sys.modules[__name__])) == 1
+
+
+def test_agents_change_neither_the_root_logger_nor_the_sdks_loggers(model: ScriptedModel) -> None:
+    root, sdk = logging.getLogger(), logging.getLogger("google.antigravity")
+
+    def settings() -> list[object]:
+        return [(log.filters[:], log.handlers[:], log.level, log.propagate) for log in (root, sdk)]
+
+    before = settings()
+
+    with Supervisor.start() as supervisor:
+        supervisor.create_agent(model.openai_config()).ask(Chat("hi"))
+
+    assert settings() == before
 
 
 def test_the_sdks_lines_are_carried_over_as_debug(
     lines: list[dict[str, Any]], carried_over: None
 ) -> None:
-    say_as_the_sdk("AgentActor-7")
+    log_as_the_sdk("AgentActor-7")
 
     [line] = [line for line in lines if line["extra"].get("origin") == "google.antigravity"]
     assert (line["level"].name, line["message"]) == ("DEBUG", "words")
 
 
-def test_real_agents_say_nothing_on_the_root_logger(
+def test_real_agents_log_nothing_on_the_root_logger(
     model: ScriptedModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)

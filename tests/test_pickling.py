@@ -1,4 +1,4 @@
-"""What is of use in one process alone says so when it is sent to another, and may be copied."""
+"""Objects that only work in one process cannot be pickled, but can be copied."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from agy_actors import (
     AgyActorsError,
     AsyncioActor,
     Chat,
+    HumanReply,
     NotPicklableError,
     QuestionAsked,
-    ReplyFuture,
     SupervisorRef,
 )
-from agy_actors.testing._model_configs import openai_config
+from agy_actors.testing.scripted_model.configs import openai_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ MAKERS: dict[str, tuple[Callable[[SupervisorRef, Any], Any], str]] = {
     "ReplyFuture": (lambda s, c: s.create_agent(c).ask(Chat("hi"), block=False), "send that"),
     "a reply to a stop": (lambda s, c: s.create_agent(c).stop(block=False), "send that"),
     "ChatStream": (lambda s, c: s.create_agent(c).stream("hi"), "`result()`"),
-    "StreamCursor": (lambda s, c: iter(s.create_agent(c).stream("hi")), "send what it brings"),
+    "StreamCursor": (lambda s, c: iter(s.create_agent(c).stream("hi")), "send its events"),
     "Subscription": (lambda s, _: s.subscribe(lambda _: None), "cancel it where it is"),
     "what holds one": (lambda s, c: {"agents": [s.create_agent(c)]}, "send the agent's name"),
     "a method of one": (lambda s, c: s.create_agent(c).ask, "send the agent's name"),
@@ -55,7 +55,7 @@ MAKERS: dict[str, tuple[Callable[[SupervisorRef, Any], Any], str]] = {
 
 @pytest.mark.parametrize("what", MAKERS)
 @pytest.mark.parametrize("protocol", [0, pickle.HIGHEST_PROTOCOL])
-def test_pickling_raises_an_error_that_says_what_to_do_instead(
+def test_pickling_raises_an_error_that_names_the_alternative(
     what: str, protocol: int, model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     make, instead = MAKERS[what]
@@ -74,7 +74,7 @@ def test_pickling_raises_an_error_that_says_what_to_do_instead(
 
 @pytest.mark.parametrize("what", [name for name in MAKERS if not name.startswith(("what", "a "))])
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
-def test_a_copy_is_the_thing_itself(
+def test_a_copy_is_the_same_object(
     what: str, copied: Callable[[Any], Any], model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     thing = MAKERS[what][0](supervisor, openai_config(model.base_url, {}))
@@ -85,7 +85,7 @@ def test_a_copy_is_the_thing_itself(
     assert twin is thing
 
 
-def test_a_configuration_that_holds_a_ref_is_copied_with_it(
+def test_a_configuration_with_a_ref_can_be_copied(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     agent = supervisor.create_agent(openai_config(model.base_url, {}))
@@ -124,7 +124,7 @@ def test_a_pipe_to_another_process_refuses_a_ref(
 
 
 def test_an_event_with_a_reply_can_be_turned_into_a_dictionary() -> None:
-    event = QuestionAsked(supervisor="root", agent="poet", questions=(), reply=ReplyFuture())
+    event = QuestionAsked(supervisor="root", agent="poet", questions=(), reply=HumanReply())
 
     assert dataclasses.asdict(event)["reply"] is event.reply
     event.reply.cancel()

@@ -7,6 +7,7 @@ import pytest
 from google.antigravity import LocalAgentConfig
 from google.antigravity.hooks import policy
 from google.antigravity.types import Step, Text, Thought, ToolCall, UsageMetadata
+from pydantic import BaseModel
 
 import agy_actors
 from agy_actors import (
@@ -34,6 +35,7 @@ from agy_actors import (
     GetStatistics,
     GetTotalUsage,
     GetTurnCount,
+    HumanReply,
     IsIdle,
     Message,
     PoolRef,
@@ -63,7 +65,7 @@ _LISTED = """
     AgentStatistics ToolInfo AgyActorsError AgentStartError AgentDeadError MailboxFull
     DeadlockError InvalidConfig ModelError QuotaExceeded TurnCancelled TurnInterrupted
     TurnStalled TurnTimeout PoolRef Routing CreatePool TurnDenied InvalidPrompt InvalidOutput
-    confirmations questions ConfirmationAsked QuestionAsked
+    confirmations questions ConfirmationAsked QuestionAsked HumanReply subscribe
 """
 NAMES = set(_LISTED.split())
 
@@ -72,7 +74,7 @@ def test_every_public_name_is_exported() -> None:
     assert set(agy_actors.__all__) >= NAMES
 
 
-def test_the_list_of_exports_is_what_there_is() -> None:
+def test_the_list_of_exports_is_complete() -> None:
     public = {
         name
         for name, value in vars(agy_actors).items()
@@ -90,7 +92,7 @@ def test_every_export_is_documented(name: str) -> None:
     assert (vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__) or ""
 
 
-def test_errors_have_one_root_and_say_whether_to_try_again() -> None:
+def test_errors_have_one_base_class_and_an_attribute_retryable() -> None:
     errors = [
         value
         for name in agy_actors.__all__
@@ -110,7 +112,7 @@ def test_every_message_is_a_message() -> None:
             assert issubclass(value, Message)
 
 
-def check_types(  # Not called: it is for the type checkers.
+def check_types(  # Not called: for the type checkers.
     supervisor: SupervisorRef, agent: AgentRef, config: AgentConfig
 ) -> None:
     assert_type(Supervisor.start(), SupervisorRef)
@@ -142,11 +144,43 @@ def check_types(  # Not called: it is for the type checkers.
     assert_type(agent.ask(GetStatistics()), AgentStatistics)
     assert_type(agent.ask(Disconnect()), None)
     assert_type(agent.ask(Delete()), None)
+    each: bool = bool(agent)
+    assert_type(agent.ask(IsIdle(), block=each), bool | ReplyFuture[bool])
+    assert_type(agent.ask("x", block=each), ChatReply | ReplyFuture[ChatReply])
     assert_type(agent.ask("x"), ChatReply)
     assert_type(agent.ask("x", block=False), ReplyFuture[ChatReply])
     assert_type(agent.ask(object()), Any)
     text: str = agent.ask(Chat("x"), block=False).get().text
     assert text
+
+
+class City(BaseModel):
+    name: str
+
+
+def check_types_of_messages_and_parsed_replies(agent: AgentRef, pool: PoolRef) -> None:
+    city = Chat("The largest city of Japan", response_schema=City)
+    assert_type(agent.ask(Chat("x")).parsed, BaseModel | None)
+    assert_type(agent.ask(Chat("x")).metadata, Any)
+    assert_type(agent.ask(city).parsed, City)
+    assert_type(agent.ask(city, block=False).get().parsed.name, str)
+    assert_type(agent.stream(city).result().parsed, City)
+    assert_type(agent.stream("x").result().parsed, BaseModel | None)
+    assert_type(pool.ask(city, key="k").parsed, City)
+    assert_type(next(pool.map([city])).parsed, City)
+    assert_type(next(pool.as_completed([city])).get().parsed, City)
+    assert_type(pool.broadcast(city)[0].parsed, City)
+    plain: ChatReply = agent.ask(city)  # A reply of a schema is a reply.
+    assert plain
+
+    assert_type(agent.ask(Chat("x"), block=False).message, Chat)
+    assert_type(agent.ask("x", block=False).message, Chat)
+    assert_type(agent.ask(city, block=False).message, Chat[City])
+    assert_type(agent.stream("x").future.message, Chat)
+    assert_type(next(pool.as_completed(["x"])).message, Chat)
+    assert_type(next(pool.as_completed(["x"])).message.prompt, Any)
+    assert_type(next(pool.as_completed(["x"])).metadata, Any)
+    assert_type(agent.ask(IsIdle(), block=False).message, object)
 
 
 def check_types_of_streams(agent: AgentRef, pool: PoolRef) -> None:  # Not called, either.
@@ -175,6 +209,13 @@ def check_types_of_pools(supervisor: SupervisorRef, pool: PoolRef, config: Agent
     assert_type(pool.broadcast(Chat("x")), list[ChatReply])
     assert_type(pool.broadcast("x"), list[ChatReply])
     assert_type(next(pool.map(["x"])), ChatReply)
+    assert_type(next(pool.map(["x"], return_exceptions=False)), ChatReply)
+    assert_type(next(pool.map(["x"], return_exceptions=True)), ChatReply | Exception)
+    assert_type(next(pool.as_completed(["x"])), ReplyFuture[ChatReply])
+    each: bool = bool(pool)
+    assert_type(pool.ask(IsIdle(), block=each), bool | ReplyFuture[bool])
+    assert_type(pool.ask("x", block=each), ChatReply | ReplyFuture[ChatReply])
+    assert_type(next(pool.map(["x"], return_exceptions=each)), ChatReply | Exception)
 
 
 async def check_types_in_an_event_loop(agent: AgentRef, config: AgentConfig) -> None:
@@ -194,4 +235,4 @@ def check_types_of_tools_and_handlers(agent: AgentRef, event: ConfirmationAsked)
         policies=[policy.ask_user("pay", handler=confirmations(timeout=1.0))],
         hooks=[questions()],
     )
-    assert_type(event.reply, ReplyFuture[bool])
+    assert_type(event.reply, HumanReply[bool])

@@ -1,4 +1,4 @@
-"""Whole programs in small: many agents, many callers, and things that go wrong beside them."""
+"""Small programs with many agents, many callers and concurrent failures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from agy_actors import (
@@ -27,6 +26,7 @@ from agy_actors import (
     as_completed,
 )
 from agy_actors.testing import ScriptedModel, http_error, quota_error, say, silence
+from tests.harnesses import children
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def config(request: pytest.FixtureRequest, model: ScriptedModel) -> Callable[[],
     return model.openai_config if request.param == "openai" else model.gemini_config
 
 
-def test_many_agents_start_at_once_while_the_interpreter_stays_responsive(
+def test_the_interpreter_stays_responsive_while_many_agents_start(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     started, pauses = threading.Event(), []
@@ -63,10 +63,10 @@ def test_many_agents_start_at_once_while_the_interpreter_stays_responsive(
     pulse.join()
     replies = [agent.ask(Chat(agent.name), block=False) for agent in agents]
     assert [reply.get().text for reply in replies] == [f"echo: {agent.name}" for agent in agents]
-    assert max(pauses) < 2.0  # A blocked interpreter would pause for all the starts: seconds.
+    assert max(pauses) < 2.0  # A blocked interpreter would pause for all starts, which is seconds.
 
 
-def test_a_chat_goes_on_through_a_peers_shutdown(
+def test_a_chat_continues_during_a_peers_shutdown(
     supervisor: SupervisorRef, config: Callable[[], AgentConfig], model: ScriptedModel
 ) -> None:
     gate = threading.Event()
@@ -93,7 +93,7 @@ def test_an_agent_starts_while_a_peer_ends(supervisor: SupervisorRef, model: Scr
     assert supervisor.children() == {"new": new}
 
 
-def test_a_name_can_be_had_again_while_its_agent_ends(
+def test_a_name_can_be_reused_while_its_agent_ends(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     old = supervisor.create_agent(model.openai_config(), "poet")
@@ -134,6 +134,7 @@ def test_peers_are_torn_down_one_after_another_while_the_rest_chat(
     assert supervisor.children() == {}
 
 
+@pytest.mark.slow
 @pytest.mark.own_processes
 def test_rapid_cycles_leave_nothing_behind(
     supervisor: SupervisorRef, config: Callable[[], AgentConfig]
@@ -143,7 +144,7 @@ def test_rapid_cycles_leave_nothing_behind(
         assert agent.ask(Chat(f"{number}")).text == f"echo: {number}"
         supervisor.shutdown_agent(agent)
 
-    assert not psutil.Process().children(recursive=True)
+    assert not children()
     assert supervisor.children() == {}
 
 
@@ -172,7 +173,7 @@ def test_a_storm_of_creates_and_shutdowns_never_stalls(
         assert agent.ask(Chat(name)).text == f"echo: {name}"
 
 
-def test_supervisors_made_concurrently_are_isolated(model: ScriptedModel) -> None:
+def test_supervisors_created_concurrently_are_isolated(model: ScriptedModel) -> None:
     def program(number: int) -> tuple[list[str], list[str]]:
         with Supervisor.start() as supervisor:
             config = model.openai_config if number % 2 else model.gemini_config
@@ -223,7 +224,7 @@ def test_each_agent_of_a_mixed_set_gets_its_own_outcome(
         assert agents[prompt].ask(Chat("and now?")).text == "echo: and now?"
 
 
-def test_an_error_is_followed_by_recovery_each_time(
+def test_an_agent_recovers_after_each_error(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     agent = supervisor.create_agent(model.openai_config(), "poet")
@@ -235,7 +236,7 @@ def test_an_error_is_followed_by_recovery_each_time(
         assert agent.ask(Chat(f"{number}")).text == f"echo: {number}"
 
 
-def test_a_stream_gives_the_error_to_its_reader(
+def test_a_stream_raises_the_error_to_its_reader(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     agent = supervisor.create_agent(model.openai_config(), "poet")
@@ -283,7 +284,7 @@ def test_agents_never_receive_each_others_text(
         assert all(owner in text for _, text in request.messages)
 
 
-def test_asks_of_many_agents_come_back_as_they_are_done(
+def test_asks_of_many_agents_are_yielded_as_they_complete(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     gate = threading.Event()
@@ -298,7 +299,7 @@ def test_asks_of_many_agents_come_back_as_they_are_done(
     assert (first, next(done).get().text) == ({"echo: b", "echo: c"}, "slow")
 
 
-def test_the_first_turn_carries_only_itself_and_later_ones_the_history_once_each(
+def test_the_first_turn_sends_only_itself_and_later_ones_the_history_once(
     supervisor: SupervisorRef, config: Callable[[], AgentConfig], model: ScriptedModel
 ) -> None:
     agent = supervisor.create_agent(config(), "poet")
@@ -313,7 +314,7 @@ def test_the_first_turn_carries_only_itself_and_later_ones_the_history_once_each
 
 
 @pytest.mark.parametrize("text", ["größe 🌧 日本", "a\tb\n\n  c  ", "x" * 50_000, "\u2028\x7f"])
-def test_text_comes_back_verbatim(
+def test_text_is_returned_unchanged(
     supervisor: SupervisorRef, model: ScriptedModel, text: str
 ) -> None:
     agent = supervisor.create_agent(model.openai_config(), "poet")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agy_actors import Chat, InvalidConfig, Supervisor, TurnStalled, WaitForWakeup
-from agy_actors._agent import _settings
+from agy_actors._agents import defaults
 from agy_actors.testing import ScriptedModel, silence
+from tests import programs
 from tests.harnesses import PATIENCE
 
 if TYPE_CHECKING:
@@ -19,18 +22,18 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PER_PROCESS = "AGY_ACTORS_CONVERSATIONS_PER_PROCESS"
 SECONDS: dict[str, Callable[[], float]] = {
-    "AGY_ACTORS_CHAT_TIMEOUT": _settings.chat_timeout,
-    "AGY_ACTORS_STALL_TIMEOUT": _settings.stall_timeout,
-    "AGY_ACTORS_HANDLER_TIMEOUT": _settings.handler_timeout,
-    "AGY_ACTORS_START_TIMEOUT": _settings.start_timeout,
+    "AGY_ACTORS_CHAT_TIMEOUT": defaults.chat_timeout,
+    "AGY_ACTORS_STALL_TIMEOUT": defaults.stall_timeout,
+    "AGY_ACTORS_HANDLER_TIMEOUT": defaults.handler_timeout,
+    "AGY_ACTORS_START_TIMEOUT": defaults.start_timeout,
 }
 
 
-def test_the_readmes_table_lists_every_variable_with_its_default(
+def test_the_references_table_lists_every_variable_with_its_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    readme = (ROOT / "README.rst").read_text()
-    table = dict(re.findall(r"^``(AGY_ACTORS_\w+)`` +(\d+) ", readme, re.MULTILINE))
+    page = (ROOT / "docs" / "reference" / "settings.rst").read_text()
+    table = dict(re.findall(r"^``(AGY_ACTORS_\w+)`` +(\d+) ", page, re.MULTILINE))
     sources = "".join(path.read_text() for path in (ROOT / "agy_actors").rglob("*.py"))
     for name in table:
         monkeypatch.delenv(name, raising=False)
@@ -39,17 +42,17 @@ def test_the_readmes_table_lists_every_variable_with_its_default(
     assert {name: float(table[name]) for name in SECONDS} == {
         name: seconds() for name, seconds in SECONDS.items()
     }
-    assert int(table[PER_PROCESS]) == _settings.conversations_per_process()
+    assert int(table[PER_PROCESS]) == defaults.conversations_per_process()
 
 
-def test_a_variable_sets_how_many_share_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_sets_the_conversations_per_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PER_PROCESS, "64")
 
-    assert _settings.conversations_per_process() == 64
+    assert defaults.conversations_per_process() == 64
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-1", "1.5", "9" * 5000], ids=lambda v: v[:5])
-def test_a_number_that_cannot_be_is_refused_when_a_supervisor_starts(
+def test_an_invalid_number_is_refused_when_a_supervisor_starts(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv(PER_PROCESS, value)
@@ -59,7 +62,7 @@ def test_a_number_that_cannot_be_is_refused_when_a_supervisor_starts(
 
 
 @pytest.mark.parametrize("name", SECONDS)
-def test_a_variable_sets_the_seconds(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_variable_sets_a_time(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "1.5")
 
     assert SECONDS[name]() == 1.5
@@ -67,7 +70,7 @@ def test_a_variable_sets_the_seconds(monkeypatch: pytest.MonkeyPatch, name: str)
 
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "nan"])
-def test_a_value_that_is_no_time_is_refused_with_the_variables_name(
+def test_an_invalid_time_is_refused_with_the_variables_name(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -76,7 +79,7 @@ def test_a_value_that_is_no_time_is_refused_with_the_variables_name(
         SECONDS[name]()
 
 
-def test_who_waits_for_a_wakeup_waits_as_long_as_is_set(
+def test_a_variable_limits_the_wait_for_a_wakeup(
     monkeypatch: pytest.MonkeyPatch, model: ScriptedModel
 ) -> None:
     monkeypatch.setenv("AGY_ACTORS_HANDLER_TIMEOUT", "0.05")
@@ -92,8 +95,8 @@ def test_who_waits_for_a_wakeup_waits_as_long_as_is_set(
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A working folder, below one with a `.env` file."""
-    monkeypatch.setenv("AGY_ACTORS_STALL_TIMEOUT", "")  # To be restored.
+    """A working folder whose parent has a `.env` file."""
+    monkeypatch.setenv("AGY_ACTORS_STALL_TIMEOUT", "")  # So that monkeypatch restores it.
     monkeypatch.delenv("AGY_ACTORS_STALL_TIMEOUT")
     (tmp_path / ".env").write_text("AGY_ACTORS_STALL_TIMEOUT=0.3\nAGY_ACTORS_CHAT_TIMEOUT=7\n")
     folder = tmp_path / "work"
@@ -102,36 +105,68 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_file_sets_what_the_environment_does_not(
+def test_a_supervisor_reads_no_file_by_default(folder: Path) -> None:
+    del folder
+    before = dict(os.environ)
+
+    Supervisor.start().stop()
+
+    assert dict(os.environ) == before
+    assert defaults.stall_timeout() == 60
+
+
+def test_importing_the_package_reads_no_file(folder: Path) -> None:
+    program = (
+        "import agy_actors, agy_actors.testing, os;"
+        " print(os.environ.get('AGY_ACTORS_STALL_TIMEOUT'))"
+    )
+
+    done = programs.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+
+    assert done.stdout == "None\n"
+
+
+def test_a_file_sets_variables_that_the_environment_does_not(
     folder: Path, monkeypatch: pytest.MonkeyPatch, model: ScriptedModel
 ) -> None:
     del folder
     monkeypatch.setenv("AGY_ACTORS_CHAT_TIMEOUT", "99")
     model.then(silence("half "))
 
-    with Supervisor.start() as supervisor:
+    with Supervisor.start(dotenv=True) as supervisor:
         agent = supervisor.create_agent(model.openai_config())
         with pytest.raises(TurnStalled, match=r"silent for 0\.3 seconds"):
             agent.ask(Chat("hi"), timeout=PATIENCE)
 
-    assert _settings.chat_timeout() == 99
+    assert defaults.chat_timeout() == 99
 
 
-def test_a_file_is_left_alone_where_that_is_wanted(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_variable_disables_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     del folder
     monkeypatch.setenv("AGY_ACTORS_DOTENV", "0")
 
-    Supervisor.start().stop()
+    Supervisor.start(dotenv=True).stop()
 
-    assert _settings.stall_timeout() == 60
+    assert defaults.stall_timeout() == 60
 
 
-def test_a_file_that_cannot_be_read_is_an_error_without_its_text(folder: Path) -> None:
+def test_an_unreadable_file_is_an_error_without_its_text(folder: Path) -> None:
     (folder.parent / ".env").write_bytes(b"GEMINI_API_KEY=\xff\xfesecret")
 
     with pytest.raises(InvalidConfig, match=r"\.env cannot be read.*AGY_ACTORS_DOTENV=0") as caught:
-        Supervisor.start()
+        Supervisor.start(dotenv=True)
 
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["prod.env", 1, None])
+def test_a_value_that_is_not_a_bool_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidConfig, match="dotenv must be True or False"):
+        Supervisor.start(dotenv=value)

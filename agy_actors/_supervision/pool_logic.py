@@ -1,32 +1,31 @@
-"""What a pool decides: one pure function over its whole state, called after each change.
+"""The decisions of a pool: one pure function over its whole state, called after each change.
 
-It takes what happened into the state, then looks at the state as a whole and returns what is to
-be done. No effects, no clock, no thread: time comes with the events, and whoever carries the
-actions out reports what comes of them as the next events.
+It applies an event to the state, then checks the state as a whole and returns the necessary
+actions. It has no effects, reads no clock and knows no threads: the events contain the time, and
+the results of the actions are reported as the next events.
 
 Guarantees, for any order of events:
 
-*   Each accepted turn is answered once: by a member, or by an action here. `PoolState.turns`
-    has it from `Accepted` until then.
+*   Each accepted turn is answered once: by a member, or by an action here. It is in
+    `PoolState.turns` from `Accepted` until then.
 *   The number of slots is the wanted one, and each slot has a member or a scheduled start.
     A start that fails is scheduled again, with the same backoff.
-*   A turn waits only for a slot whose members start. Where a start fails, the turns of the slot
-    go to others, and come back to it once a member is up. A turn that nobody else can take,
-    since the others wait for it, gets `DeadlockError` after a few failed starts.
+*   A turn waits only for a slot whose members start. If a start fails, the turns of the slot go to
+    other slots, and may return to it when a member is ready. A turn that no other member can take,
+    because they wait for it, gets a `DeadlockError` after a few failed starts.
 
-The cost of an event does not grow with the turns that wait. It grows with the members only where
-a routing compares all of them, and where members are added or removed.
+The cost of an event does not depend on the number of waiting turns. It depends on the number of
+members only if a routing compares all of them, or if members are added or removed.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agy_actors._agent import AgentDeadError, AgentStartError
 from agy_actors._supervision import pool_steps as steps
-from agy_actors._supervision._routing import Routing
 from agy_actors._supervision.pool_state import PoolPhase, SlotPhase
 from agy_actors._supervision.pool_turns import Turns
+from agy_actors._supervision.routing import Routing
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -36,48 +35,50 @@ if TYPE_CHECKING:
 __all__ = ["decide"]
 
 _GROWTH_PAUSE = 0.1
-"""Seconds between attempts to grow, at the least. No restart intensity bounds them, and a backoff
-may be 0. Arbitrary: as often as a pool that scales looks at what waits."""
+"""The least seconds between attempts to grow. No restart intensity limits them, and a backoff may
+be 0. Arbitrary: as often as a pool that scales checks its waiting turns."""
 
 _FIRST_MEMBERS = object()
 """The request for the first members of a pool."""
 
 _LAST_PHASES = (PoolPhase.DRAINING, PoolPhase.ENDED)
-"""In which no member is started."""
+"""The phases in which no member is started."""
 
 
 def decide(pool: PoolState, event: steps.Event) -> list[steps.Action]:
-    """Take an event into the state, and return what is to be done, in that order."""
+    """Change the state by an event, and return the actions that follow, in their order."""
     change = _Change(pool)
     change.take(event)
-    change.settle()
+    change.proceed()
     return change.actions
 
 
 class _Change:
-    """A pool on its way from one state to the next."""
+    """One event, and the actions that follow from it."""
 
     def __init__(self, pool: PoolState) -> None:
         self.pool = pool
         self.actions: list[steps.Action] = []
         self.turns = Turns(pool, self.actions)
 
-    # What happened.
+    # The event.
 
     def take(self, event: steps.Event) -> None:
         match event:
             case steps.Began(now):
                 self._begin(now)
-            case steps.CameUp(member, now):
-                self._came_up(member, now)
-            case steps.WentDown(member):
+            case steps.MemberReady(member, now):
+                self._became_ready(member, now)
+            case steps.MemberDown(member):
                 self._went_down(member)
-            case steps.Gone(member, error, now, by_turn):
-                self._gone(member, error, now, by_turn=by_turn)
+            case steps.MemberEnded(member, error, now, by_turn):
+                self._member_ended(member, error, now, by_turn=by_turn)
             case steps.BackoffOver(number, token):
                 self._start_late(number, token)
             case steps.Resized():
                 self._resized(event)
+            case steps.ResizeAbandoned(request):
+                self.pool.growths.pop(request, None)
             case steps.Tick(waiting, now):
                 self._scale(waiting, now)
             case steps.Ending() | steps.Ended():
@@ -99,29 +100,31 @@ class _Change:
                 self.turns.refused(event)
             case steps.Cancelled(turn):
                 self.turns.cancelled(turn)
+            case steps.Overdue(turn, error):
+                self.turns.overdue(turn, error)
 
-    # What is to be done about it.
+    # The actions.
 
-    def settle(self) -> None:
-        """Bring the pool to what its state asks for."""
+    def proceed(self) -> None:
+        """Add the actions that the whole state requires."""
         pool = self.pool
         # 1. A pool that drains, and has no member left, has ended.
         if pool.phase is PoolPhase.DRAINING and not pool.slots:
             pool.phase = PoolPhase.ENDED
-        # 2. A pool that ends does not grow, and one that has ended gives no turn to anybody.
+        # 2. A pool that ends does not grow, and a pool that has ended gives no turns to members.
         if pool.phase in _LAST_PHASES:
             for request in list(pool.growths):
-                self._settle_growth(request, AgentDeadError(f"pool {pool.name!r} is ending"))
+                self._answer_resize(request, pool.dead_error(f"pool {pool.name!r} is ending"))
         if pool.phase is PoolPhase.ENDED:
             self.turns.reject([turn for turn in pool.turns if turn.waits])
-        # 3. Each slot that changed gives its member the next turn, or lets it go.
+        # 3. Each slot that changed gives its member the next turn, or ends it.
         touched, pool.touched = pool.touched, {}
         for slot in touched:
             if slot.is_free and slot.queue:
                 self._hand_over(next(iter(slot.queue)), slot)
             elif slot.leaving and not slot.busy and not slot.queue:
                 self._end_member(slot)
-        # 4. The turns that any member may take go to those that are free.
+        # 4. The turns that any member may take go to the free members.
         if pool.routing is Routing.SHORTEST_QUEUE:
             self._hand_out()
         # 5. The pool takes more from its mailbox while it has room.
@@ -136,7 +139,7 @@ class _Change:
         for turn in pool.unassigned:
             slot = pool.take_free(turn.waited_for_by)
             if slot is not None:
-                slot.busy = True  # From now on, nobody else gets it.
+                slot.busy = True  # So that no other turn gets it.
                 placed.append((turn, slot))
             elif not pool.has_free():
                 break
@@ -170,7 +173,7 @@ class _Change:
         if slot is not None and slot.phase is SlotPhase.UP:
             slot.phase = SlotPhase.STARTING
 
-    def _came_up(self, member: str, now: float) -> None:
+    def _became_ready(self, member: str, now: float) -> None:
         pool = self.pool
         slot = pool.by_member.get(member)
         if slot is None or slot.phase is SlotPhase.ENDING:
@@ -186,9 +189,11 @@ class _Change:
             slot.routable = True
             if pool.routing is not Routing.SHORTEST_QUEUE:
                 self.turns.route_all(pool.take_all(pool.unassigned))
-        self._settle_growths_of(slot)
+        self._answer_resizes_of(slot)
 
-    def _gone(self, member: str, error: Exception | None, now: float, *, by_turn: bool) -> None:
+    def _member_ended(
+        self, member: str, error: Exception | None, now: float, *, by_turn: bool
+    ) -> None:
         pool = self.pool
         was_up = member in pool.by_member and pool.by_member[member].member_was_up
         slot = pool.forget_member(member)
@@ -206,8 +211,8 @@ class _Change:
     ) -> None:
         """Schedule the start of another member, after one that ended or did not start.
 
-        A turn that crashed a member does not count towards the end of the pool: such turns come
-        from askers, of whom the others are to be answered, and each crashes two members at most.
+        A turn that crashed a member does not count towards the end of the pool: other askers still
+        need the pool, and each such turn crashes at most two members.
         """
         pool = self.pool
         slot.failed_starts += not started
@@ -239,16 +244,16 @@ class _Change:
         self.actions.append(steps.DelayStart(slot.number, slot.token, failures, pause))
 
     def _growth_failed(self, slot: Slot, error: Exception | None) -> bool:
-        """Tell those who wait for the slot, and return whether the pool goes on."""
+        """Answer the requests that wait for the slot, and return whether the pool continues."""
         if error is None:
-            error = AgentStartError(
+            error = self.pool.start_error(
                 f"a member of pool {self.pool.name!r} was ended while it started"
             )
         for request in [r for r, slots in self.pool.growths.items() if slot in slots]:
             if request is _FIRST_MEMBERS:
                 self._fail_pool(error)
                 return False
-            self._settle_growth(request, error)
+            self._answer_resize(request, error)
         return True
 
     def _fail_pool(self, why: str | Exception) -> None:
@@ -276,10 +281,10 @@ class _Change:
         new = {slot for slot in pool.slots.values() if not slot.ever_up}
         pool.growths[event.request] = new
         if not new:
-            self._settle_growth(event.request, None)
+            self._answer_resize(event.request, None)
 
     def _scale(self, waiting: int, now: float) -> None:
-        """Add a member while as many turns wait as there are; remove one that is idle."""
+        """Add a member while no fewer turns wait than it has members; remove an idle one."""
         pool = self.pool
         if pool.phase is not PoolPhase.UP or pool.max_size is None:
             return
@@ -297,10 +302,10 @@ class _Change:
             self._leave(min(idle + never_up, key=_first_to_leave))
 
     def _leave(self, slot: Slot) -> None:
-        """Take a slot out of the pool; what waits for it goes to others."""
+        """Remove a slot from the pool; its waiting turns go to other slots."""
         pool = self.pool
         pool.remove_slot(slot)
-        self._settle_growths_of(slot)
+        self._answer_resizes_of(slot)
         if slot.member is None:
             self.turns.fail_parts(slot, None)
         turns = [turn for turn in slot.queue if not turn.is_part]
@@ -309,17 +314,17 @@ class _Change:
         self.turns.route_all(turns)
         self.turns.check_nested()
 
-    def _settle_growths_of(self, slot: Slot) -> None:
-        """Note that nobody has to wait for a slot any more."""
+    def _answer_resizes_of(self, slot: Slot) -> None:
+        """Note that no resize waits for a slot any longer."""
         for request, slots in list(self.pool.growths.items()):
             slots.discard(slot)
             if not slots:
-                self._settle_growth(request, None)
+                self._answer_resize(request, None)
 
-    def _settle_growth(self, request: Hashable, error: Exception | None) -> None:
+    def _answer_resize(self, request: Hashable, error: Exception | None) -> None:
         del self.pool.growths[request]
         if request is not _FIRST_MEMBERS:
-            self.actions.append(steps.Settle(request, error))
+            self.actions.append(steps.AnswerResize(request, error))
         elif error is None and self.pool.phase is PoolPhase.STARTING:
             self.pool.phase = PoolPhase.UP
             self.actions.append(steps.Ready())

@@ -1,11 +1,11 @@
-"""What a pool knows: its slots, its turns, and which turn waits where.
+"""The state of a pool: its slots, its turns, and the queues in which turns wait.
 
-`PoolState` holds the facts and the indexes over them; what follows from the facts is decided in
-`pool_logic`. Nothing here has effects, reads a clock or knows a thread.
+`PoolState` holds the data and its indexes; `pool_logic` decides what follows from them. This module
+has no effects, reads no clock and knows no threads.
 
 A slot is a place for one member. It exists only with a member or with a scheduled start of one.
-A slot that leaves the pool gives its number up at once, and is kept apart until its member has
-ended.
+A slot that leaves the pool releases its number at once, and is kept in `leaving` until its member
+has ended.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import heapq
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from agy_actors._supervision._decisions import Limits
-from agy_actors._supervision._routing import Load, Router, Routing
+from agy_actors._actors.errors import ActorDeadError
+from agy_actors._supervision.errors import ActorStartError
+from agy_actors._supervision.restart_policy import Limits
+from agy_actors._supervision.routing import Load, Router, Routing
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
@@ -25,27 +27,27 @@ if TYPE_CHECKING:
 __all__ = ["AHEAD", "Broadcast", "PoolPhase", "PoolState", "Slot", "SlotPhase", "Turn"]
 
 AHEAD = 16
-"""Turns that wait for one slot before no more are taken from the mailbox. Arbitrary: enough
-that one slow member does not hold up the others' work at once."""
+"""How many turns may wait for each slot before the pool stops taking turns from the mailbox.
+Arbitrary: enough that a slow member does not at once hold up the other members."""
 
 
 class PoolPhase(enum.Enum):
-    """Where a pool is in its life."""
+    """The phase of a pool."""
 
     STARTING = "starting"
-    """Not all first members have been up. A failed start ends the pool."""
+    """Not all first members have been ready yet. A failed start ends the pool."""
 
     UP = "up"
 
     DRAINING = "draining"
-    """It is to end once its turns are answered; it starts no member any more."""
+    """It ends when its turns are answered; it starts no further member."""
 
     ENDED = "ended"
-    """No member gets a turn any more."""
+    """No member gets a further turn."""
 
 
 class SlotPhase(enum.Enum):
-    """What the member of a slot does."""
+    """The phase of a slot's member."""
 
     WAITING = "waiting"
     """There is no member; a start of one is scheduled."""
@@ -56,7 +58,7 @@ class SlotPhase(enum.Enum):
     UP = "up"
 
     ENDING = "ending"
-    """The member takes nothing any more; its end will be reported."""
+    """The member takes no further turn; its end will be reported."""
 
 
 @dataclasses.dataclass(eq=False, slots=True)
@@ -64,25 +66,25 @@ class Turn:
     """A turn that the pool accepted, or one member's part of a broadcast."""
 
     work: Any = None
-    """What the actor needs to carry it out; nothing here looks at it."""
+    """The data that the actor needs to carry it out. This module does not use it."""
 
     key: str | None = None
-    """What it is about, for `CONSISTENT_HASH`."""
+    """Its subject, for `CONSISTENT_HASH`."""
 
     waited_for_by: frozenset[str] = frozenset()
     """The members that wait for its reply, and therefore cannot take it."""
 
     moves: int = 0
-    """How many members it has outlived."""
+    """How many members have ended while they had it."""
 
     queue: OrderedDict[Turn, None] | None = dataclasses.field(default=None, repr=False)
-    """Where it waits, if it does."""
+    """The queue in which it waits; `None` if it does not wait."""
 
     broadcast: Broadcast | None = dataclasses.field(default=None, repr=False)
-    """The broadcast that it is, or is a part of."""
+    """The broadcast that it belongs to, as the whole turn or as a part."""
 
     slot: Slot | None = dataclasses.field(default=None, repr=False)
-    """The slot that a part of a broadcast is for."""
+    """For a part of a broadcast: the slot whose member gets it."""
 
     @property
     def is_part(self) -> bool:
@@ -91,7 +93,7 @@ class Turn:
 
     @property
     def waits(self) -> bool:
-        """Whether it, or a part of it, waits for a member."""
+        """Whether it, or one of its parts, waits for a member."""
         if self.broadcast is None or self.is_part:
             return self.queue is not None
         return any(part.queue is not None for part in (self, *self.broadcast.parts))
@@ -99,13 +101,13 @@ class Turn:
 
 @dataclasses.dataclass(eq=False, slots=True)
 class Broadcast:
-    """A turn that all members have."""
+    """A turn that all members get."""
 
     turn: Turn
-    """What the asker waits for."""
+    """The turn that the asker waits for."""
 
     parts: list[Turn]
-    """In the order of the slots."""
+    """One part for each slot, in the order of the slots."""
 
     replies: dict[Turn, Any] = dataclasses.field(default_factory=dict)
     errors: dict[Turn, BaseException] = dataclasses.field(default_factory=dict)
@@ -125,34 +127,34 @@ class Slot:
     """A place for one member."""
 
     number: int
-    """What the routings go by; a replacement takes it over."""
+    """Identifies it for the routing. A replacement of its member keeps the number."""
 
     idle_since: float
     phase: SlotPhase = SlotPhase.WAITING
     member: str | None = None
     member_was_up: bool = False
     ever_up: bool = False
-    """Whether any member of it has been up."""
+    """Whether one of its members was ever ready."""
 
     routable: bool = False
-    """Whether turns may be queued for it: since a member was up, until a start failed."""
+    """Whether turns may be queued for it: after a member was ready, until a start fails."""
 
     busy: bool = False
     leaving: bool = False
     queue: OrderedDict[Turn, None] = dataclasses.field(default_factory=OrderedDict)
-    """The turns that wait for this slot alone."""
+    """The turns that wait for this slot only."""
 
     replacements: tuple[float, ...] = ()
-    """When its member had to be replaced; oldest first."""
+    """When its members were replaced; oldest first."""
 
     ends: tuple[float, ...] = ()
-    """Those of them that no turn had caused."""
+    """The replacements that were not caused by a turn."""
 
     failed_starts: int = 0
-    """Starts in a row that failed."""
+    """Consecutive starts that failed."""
 
     token: int | None = None
-    """Of the start that is scheduled."""
+    """The token of the start that is scheduled."""
 
     def __repr__(self) -> str:
         words = [f"{self.number}:", self.member or "no member", self.phase.value]
@@ -168,7 +170,7 @@ class Slot:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it has no turn, and none waits for it."""
+        """Whether it has no turn, and no turn waits for it."""
         return not self.busy and not self.queue
 
 
@@ -176,13 +178,15 @@ class PoolState:
     """The state of a pool.
 
     Args:
-        name: what its members are named after.
-        size: how many members it has; the least, where it scales.
+        name: its name, from which the names of its members are made.
+        size: the number of members; the minimum, if the pool scales.
         routing: how it chooses the member for a turn.
-        router: chooses by that routing.
+        router: chooses members by that routing.
         limits: how many replacements of a member are allowed within which time.
-        max_size: how many members it may grow to; `None` does not scale.
-        shrink_after: seconds after which an idle member is removed, where it scales.
+        max_size: the maximum number of members; `None` does not scale.
+        shrink_after: seconds after which an idle member is removed, if the pool scales.
+        dead_error: the type of the error for turns that the pool's or a member's end interrupts.
+        start_error: the type of the error for requests whose new member does not start.
     """
 
     def __init__(
@@ -195,8 +199,12 @@ class PoolState:
         limits: Limits | None = None,
         max_size: int | None = None,
         shrink_after: float = 30.0,
+        dead_error: type[ActorDeadError] = ActorDeadError,
+        start_error: type[ActorStartError] = ActorStartError,
     ) -> None:
         self.name = name
+        self.dead_error = dead_error
+        self.start_error = start_error
         self.routing = routing
         self.router = router or Router(routing)
         self.limits = limits or Limits()
@@ -207,24 +215,24 @@ class PoolState:
         self.slots: dict[int, Slot] = {}
         """The slots by number."""
         self.leaving: dict[str, Slot] = {}
-        """Slots that have left, by the member that has not ended yet."""
+        """The slots that have left the pool, by the name of the member that has not ended yet."""
         self.by_member: dict[str, Slot] = {}
         self.turns: dict[Turn, None] = {}
-        """All turns that were accepted and not answered; parts of broadcasts are not here."""
+        """All accepted turns without an answer. It does not contain the parts of broadcasts."""
         self.unassigned: OrderedDict[Turn, None] = OrderedDict()
-        """The turns that any member may take, or that have no slot to wait for."""
+        """The turns that any member may take, or that wait until a slot is routable."""
         self.queued = 0
-        """How many turns and parts wait, in all queues."""
+        """How many turns and parts wait, over all queues."""
         self.growths: dict[Hashable, set[Slot]] = {}
-        """For each request that waits for new members: the slots that are not up yet."""
+        """For each request that waits for new members: the slots that are not ready yet."""
         self.replaced = 0
         self.lane_open = False
         self.touched: dict[Slot, None] = {}
         """Slots that changed since the last decision."""
         self._free: list[int] = []
-        """A heap of the numbers of free slots; some are not free any more."""
+        """A heap of the numbers of free slots. Some may no longer be free."""
         self._noted_free: set[int] = set()
-        """What is in the heap."""
+        """The numbers in the heap."""
         self._spare_numbers: list[int] = []
         self._numbers_made = 0
         self._members_made = 0
@@ -251,7 +259,7 @@ class PoolState:
         return slot
 
     def remove_slot(self, slot: Slot) -> None:
-        """Take a slot out of the pool; its member, if it has one, is kept apart."""
+        """Remove a slot from the pool. If it has a member, it is kept in `leaving`."""
         del self.slots[slot.number]
         heapq.heappush(self._spare_numbers, slot.number)
         slot.leaving = True
@@ -262,7 +270,7 @@ class PoolState:
             self.touch(slot)
 
     def new_member(self, slot: Slot) -> str:
-        """Give a slot a member that starts, and return its name."""
+        """Give a slot a new member, which starts, and return the member's name."""
         self._members_made += 1
         slot.member = f"{self.name}-{self._members_made}"
         slot.phase = SlotPhase.STARTING
@@ -272,7 +280,7 @@ class PoolState:
         return slot.member
 
     def forget_member(self, member: str) -> Slot | None:
-        """Take the member out of its slot, and return the slot."""
+        """Remove a member from its slot, and return the slot."""
         slot = self.by_member.pop(member, None)
         if slot is not None:
             slot.member = None
@@ -287,13 +295,13 @@ class PoolState:
         return self._tokens_made
 
     def touch(self, slot: Slot) -> None:
-        """Have the slot looked at in the next decision."""
+        """Note that a slot has changed since the last decision."""
         self.touched[slot] = None
         if slot.is_free and not slot.leaving and self.routing is Routing.SHORTEST_QUEUE:
             self._note_free(slot.number)
 
     def free_member(self, member: str, now: float | None = None) -> None:
-        """Note that a member has nothing to do any more."""
+        """Note that a member has finished its turn."""
         slot = self.by_member.get(member)
         if slot is not None:
             slot.busy = False
@@ -301,7 +309,7 @@ class PoolState:
             self.touch(slot)
 
     def close_member(self, member: str) -> None:
-        """Note that a member takes nothing any more; its end will be reported."""
+        """Note that a member takes no further turn; its end will be reported."""
         slot = self.by_member.get(member)
         if slot is not None:
             slot.busy = False
@@ -350,14 +358,14 @@ class PoolState:
         return number
 
     def recent_replacements(self, now: float) -> int:
-        """Return how often members were replaced within the window, other than for a turn."""
+        """Return how many members were replaced within the window, unless a turn caused it."""
         since = now - self.limits.within
         return sum(sum(time > since for time in slot.ends) for slot in self.slots.values())
 
     # Queues.
 
     def enqueue(self, turn: Turn, slot: Slot | None, *, first: bool = False) -> None:
-        """Have a turn wait for a slot, or for any."""
+        """Add a turn to the queue of a slot, or to the turns for any slot."""
         queue = self.unassigned if slot is None else slot.queue
         queue[turn] = None
         if first:
@@ -368,14 +376,14 @@ class PoolState:
             self.touch(slot)
 
     def dequeue(self, turn: Turn) -> None:
-        """Take a turn out of the queue in which it waits, if it does."""
+        """Remove a turn from its queue, if it waits."""
         if turn.queue is not None:
             del turn.queue[turn]
             turn.queue = None
             self.queued -= 1
 
     def take_all(self, queue: OrderedDict[Turn, None]) -> list[Turn]:
-        """Take all turns out of a queue, and return them in order."""
+        """Remove all turns from a queue, and return them in order."""
         turns = list(queue)
         for turn in turns:
             self.dequeue(turn)

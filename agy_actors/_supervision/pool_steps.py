@@ -1,4 +1,4 @@
-"""What happens to a pool (events), and what it does about it (actions). See `pool_logic`."""
+"""The events and the actions of a pool. See `pool_logic`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = [
     "Accepted",
     "Action",
     "Answer",
+    "AnswerResize",
     "BackoffOver",
     "Began",
-    "CameUp",
     "CancelTurn",
     "Cancelled",
     "DelayStart",
@@ -28,19 +28,21 @@ __all__ = [
     "FailTurn",
     "Finished",
     "Freed",
-    "Gone",
     "HandOver",
     "Lost",
+    "MemberDown",
+    "MemberEnded",
+    "MemberReady",
+    "Overdue",
     "Ready",
     "Refused",
     "RejectTurn",
+    "ResizeAbandoned",
     "Resized",
     "SetLane",
-    "Settle",
     "StartMember",
     "Tick",
     "TurnEvent",
-    "WentDown",
 ]
 
 
@@ -55,7 +57,7 @@ class Began:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class CameUp:
+class MemberReady:
     """A member is ready, for the first time or after a restart of its own."""
 
     member: str
@@ -63,14 +65,14 @@ class CameUp:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class WentDown:
+class MemberDown:
     """A member crashed and restarts; it keeps its turn."""
 
     member: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Gone:
+class MemberEnded:
     """A member has ended for good, or did not start."""
 
     member: str
@@ -99,7 +101,7 @@ class Accepted:
 class Finished:
     """A member replied to a turn.
 
-    The asker has the reply, or the error, already. It is given for a part of a broadcast.
+    The asker has the reply or the error already. It is set only for a part of a broadcast.
     """
 
     turn: Turn
@@ -113,7 +115,7 @@ class Finished:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Freed:
-    """A member has nothing to do any more."""
+    """A member has become free."""
 
     member: str
     now: float
@@ -121,7 +123,7 @@ class Freed:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Lost:
-    """A member died with a turn that nobody has answered."""
+    """A member ended with a turn that was not answered."""
 
     turn: Turn
     member: str
@@ -134,7 +136,7 @@ class Lost:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refused:
-    """A member that was handed a turn had ended before."""
+    """A member got a turn after it had ended."""
 
     turn: Turn
     member: str
@@ -142,19 +144,26 @@ class Refused:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The asker does not wait for the turn any more."""
+    """The asker has stopped waiting for the turn."""
 
     turn: Turn
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Resized:
-    """Somebody wants another number of members."""
+    """A request sets another number of members."""
 
     request: Hashable
-    """Named in the `Settle` that follows."""
+    """Identifies the request in the `AnswerResize` that follows."""
     size: int
     now: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ResizeAbandoned:
+    """The asker of a resize has stopped waiting for the new members."""
+
+    request: Hashable
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -162,26 +171,46 @@ class Tick:
     """Some time has passed, in a pool that scales."""
 
     waiting: int
-    """Turns that wait in the mailbox."""
+    """How many turns wait in the mailbox."""
     now: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ending:
-    """The pool is to end."""
+    """The pool must end."""
 
     drain: bool
-    """Whether its turns are to be answered first."""
+    """Whether its turns are answered first."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ended:
-    """The pool has ended: nothing else will happen."""
+    """The pool has ended. No event follows."""
 
 
-TurnEvent = Accepted | Finished | Freed | Lost | Refused | Cancelled
+@dataclasses.dataclass(frozen=True, slots=True)
+class Overdue:
+    """The time of a turn, or of a part of a broadcast, is over while it waits."""
 
-Event = Began | CameUp | WentDown | Gone | BackoffOver | Resized | Tick | Ending | Ended | TurnEvent
+    turn: Turn
+    error: BaseException
+
+
+TurnEvent = Accepted | Finished | Freed | Lost | Refused | Cancelled | Overdue
+
+SizeEvent = Resized | ResizeAbandoned | Tick
+
+Event = (
+    Began
+    | MemberReady
+    | MemberDown
+    | MemberEnded
+    | BackoffOver
+    | SizeEvent
+    | Ending
+    | Ended
+    | TurnEvent
+)
 
 
 # Actions.
@@ -189,7 +218,7 @@ Event = Began | CameUp | WentDown | Gone | BackoffOver | Resized | Tick | Ending
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StartMember:
-    """Start a member; report `CameUp` or `Gone`."""
+    """Start a member; report `MemberReady` or `MemberEnded`."""
 
     member: str
 
@@ -202,12 +231,12 @@ class DelayStart:
     token: int
     failures: int
     at_least: float = 0.0
-    """Seconds below which the backoff must not be."""
+    """The minimum of the backoff, in seconds."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EndMember:
-    """End a member; report `Gone`."""
+    """End a member; report `MemberEnded`."""
 
     member: str
 
@@ -261,25 +290,25 @@ class SetLane:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Settle:
+class AnswerResize:
     """Answer a request for another size."""
 
     request: Hashable
     error: Exception | None
-    """What the first start failed with; `None` if the new members are up."""
+    """The error of the first start that failed; `None` if the new members are ready."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ready:
-    """Tell the creator that all first members have been up."""
+    """Tell the creator that all first members are ready."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FailPool:
-    """End the pool: it cannot go on."""
+    """End the pool: it cannot continue."""
 
     why: str | Exception
-    """What happened, or the error of the first start that failed, for the creator."""
+    """The reason, or the error of the first failed start, for the creator."""
 
 
 Action = (
@@ -292,7 +321,7 @@ Action = (
     | RejectTurn
     | CancelTurn
     | SetLane
-    | Settle
+    | AnswerResize
     | Ready
     | FailPool
 )

@@ -1,41 +1,42 @@
-"""Where the turns of a pool wait, and how each is answered. A part of `pool_logic`.
+"""Assigns the turns of a pool to queues, and answers those that no member answers.
 
-Guarantee: a turn leaves `PoolState.turns` once, and with it comes its answer: a member's reply
-that is reported, a cancellation of its asker, or one action here.
+A part of `pool_logic`.
+
+Guarantee: a turn is removed from `PoolState.turns` once, when it is answered: by a member's
+reply, by its asker's cancellation, or by one action of this module.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agy_actors._agent import AgentDeadError
-from agy_actors._kernel import DeadlockError
+from agy_actors._actors.errors import DeadlockError
 from agy_actors._supervision import pool_steps as steps
-from agy_actors._supervision._routing import Routing
 from agy_actors._supervision.pool_state import Broadcast, PoolPhase, SlotPhase, Turn
+from agy_actors._supervision.routing import Routing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agy_actors._supervision.pool_state import PoolState, Slot
 
-__all__ = ["MOST_MOVES", "Turns"]
+__all__ = ["MAX_MOVES", "Turns"]
 
-MOST_MOVES = 3
-"""Members that a turn may outlive before it is answered with their death: it may be the
-turn that kills them. As the default attempts of a `RetryPolicy`."""
+MAX_MOVES = 3
+"""How many members may end with a turn before its asker gets their error, because the turn may be
+the cause. The same as the default attempts of a `RetryPolicy`."""
 
-_MOST_FAILED_STARTS = 3
-"""Failed starts in a row after which no turn waits for a slot alone. Arbitrary: one failure may
-be chance, and the backoff between three gives a shortage time to end."""
+_MAX_FAILED_STARTS = 3
+"""How many consecutive failed starts of a slot end the wait of turns that only this slot can take.
+Arbitrary: one failure may be chance, and the backoffs between three give a shortage time to end."""
 
 
 class Turns:
-    """The turns of a pool, on their way from one state to the next.
+    """The turns of a pool.
 
     Args:
         pool: the pool.
-        actions: where the actions go that follow.
+        actions: the actions that follow are appended to it.
     """
 
     def __init__(self, pool: PoolState, actions: list[steps.Action]) -> None:
@@ -47,7 +48,7 @@ class Turns:
         self.route(turn)
 
     def route(self, turn: Turn, *, first: bool = False) -> None:
-        """Have a turn wait where a member will take it."""
+        """Assign a turn to a queue from which a member will take it."""
         pool = self.pool
         if pool.phase is PoolPhase.ENDED:
             self.reject([turn])
@@ -82,14 +83,14 @@ class Turns:
                 self.route(turn)
 
     def check_for_deadlock(self, turn: Turn, slots: Iterable[Slot]) -> bool:
-        """Answer a turn that no slot can take: members wait for it, or do not start."""
+        """If no slot can take a turn, because members wait for it or do not start, answer it."""
         if not turn.waited_for_by or turn not in self.pool.turns:
             return False
         barred = False
         for slot in slots:
             if slot.member in turn.waited_for_by:
                 barred = True
-            elif slot.routable or slot.failed_starts < _MOST_FAILED_STARTS:
+            elif slot.routable or slot.failed_starts < _MAX_FAILED_STARTS:
                 return False
         if not barred:
             return False
@@ -98,7 +99,7 @@ class Turns:
         return True
 
     def check_nested(self) -> None:
-        """Answer the turns that no slot can take any more."""
+        """Answer the waiting turns that no slot can take."""
         slots = self.pool.slots.values()
         for turn in [t for t in self.pool.turns if t.waited_for_by and t.queue is not None]:
             self.check_for_deadlock(turn, slots)
@@ -130,7 +131,7 @@ class Turns:
         turn = event.turn
         if self.pool.phase is PoolPhase.ENDED:
             self.reject([turn if turn.broadcast is None else turn.broadcast.turn])
-        elif not event.movable or turn.moves >= MOST_MOVES:
+        elif not event.movable or turn.moves >= MAX_MOVES:
             self._fail(turn, event.error)
         else:
             turn.moves += 1
@@ -141,7 +142,7 @@ class Turns:
         self._route_again(event.turn)
 
     def _route_again(self, turn: Turn) -> None:
-        """Give a turn that a member had to the next one that can have it."""
+        """Assign the turn of a member that ended to the next member that can take it."""
         slot = turn.slot
         if slot is None:
             if turn in self.pool.turns:
@@ -162,11 +163,16 @@ class Turns:
             self.actions.append(steps.FailTurn(turn, error))
 
     def reject(self, turns: Iterable[Turn]) -> None:
-        """Answer turns with the pool's end."""
+        """Answer turns with the error of the pool's end."""
         for turn in turns:
             if turn in self.pool.turns:
                 self._forget(turn)
                 self.actions.append(steps.RejectTurn(turn))
+
+    def overdue(self, turn: Turn, error: BaseException) -> None:
+        if turn.queue is not None:  # Otherwise a member has it, and ends it in time.
+            self.pool.dequeue(turn)
+            self._fail(turn, error)
 
     def cancelled(self, turn: Turn) -> None:
         if turn not in self.pool.turns:
@@ -178,7 +184,7 @@ class Turns:
         self._forget(turn)
 
     def _forget(self, turn: Turn) -> None:
-        """Have nothing of a turn wait any more."""
+        """Remove a turn and its parts from all queues."""
         del self.pool.turns[turn]
         self.pool.dequeue(turn)
         for part in () if turn.broadcast is None else turn.broadcast.parts:
@@ -200,7 +206,7 @@ class Turns:
             self.pool.enqueue(part, slot)
 
     def _is_over(self, part: Turn) -> bool:
-        """Return whether nobody waits for a part's broadcast any more."""
+        """Return whether a part's broadcast was answered or cancelled."""
         broadcast = part.broadcast
         return broadcast is None or broadcast.turn not in self.pool.turns
 
@@ -230,19 +236,19 @@ class Turns:
             self.actions.append(steps.FailTurn(broadcast.turn, first))
 
     def _move_part(self, part: Turn, error: Exception | None) -> None:
-        """Leave a part with its slot, whose member did not start, but not for ever."""
+        """Keep a part in its slot, whose member did not start, for a limited number of times."""
         part.moves += 1
         assert part.slot is not None
-        if part.moves > MOST_MOVES:
+        if part.moves > MAX_MOVES:
             self.fail_parts(part.slot, error, part)
         else:
             self.pool.enqueue(part, part.slot)
 
     def fail_parts(self, slot: Slot, error: Exception | None, *parts: Turn) -> None:
-        """Answer the parts that wait for a slot which gets no member any more."""
+        """Answer the parts that wait for a slot that gets no further member."""
         for part in parts or [turn for turn in slot.queue if turn.is_part]:
             self.pool.dequeue(part)
-            why = AgentDeadError(
+            why = self.pool.dead_error(
                 f"a member of pool {self.pool.name!r} ended before it had its part of a broadcast"
             )
             why.__cause__ = error

@@ -1,5 +1,5 @@
 """The command line, ``agy-actors``."""
 
-from agy_actors.cli._app import main
+from agy_actors.cli.app import main
 
 __all__ = ["main"]

@@ -1,15 +1,10 @@
-"""The testing kit: what agy_actors itself is tested with, for its users too."""
+"""The testing kit. The tests of agy_actors use it, and so can yours."""
 
-from agy_actors.testing._exploration import (
-    Exhaustive,
-    Exploration,
-    PctSchedules,
-    RandomSchedules,
-    explore,
-)
-from agy_actors.testing._linearizable import History, Operation, assert_linearizable
-from agy_actors.testing._model import ScriptedModel
-from agy_actors.testing._model_reply import (
+from agy_actors._public_paths import show_public_paths as _show_public_paths
+from agy_actors.testing.errors import MisuseError
+from agy_actors.testing.linearizable import History, Operation, assert_linearizable
+from agy_actors.testing.scripted_model.model import ScriptedModel
+from agy_actors.testing.scripted_model.reply import (
     Reply,
     ToolCall,
     Usage,
@@ -22,16 +17,30 @@ from agy_actors.testing._model_reply import (
     say,
     silence,
 )
-from agy_actors.testing._model_request import ModelRequest, ToolResult
-from agy_actors.testing._schedules import (
+from agy_actors.testing.scripted_model.request import ModelRequest, ToolResult
+from agy_actors.testing.simulation.client import Client
+from agy_actors.testing.simulation.errors import (
+    SimulationDeadlock,
+    SimulationError,
+    SimulationLeak,
+    SimulationLivelock,
+)
+from agy_actors.testing.simulation.exploration import (
+    Exhaustive,
+    Exploration,
+    PctSchedules,
+    RandomSchedules,
+    explore,
+)
+from agy_actors.testing.simulation.schedules import (
     Deviations,
     Fifo,
-    Given,
     PriorityChanges,
     RandomChoices,
+    ReplayChoices,
 )
-from agy_actors.testing._simulated_agent import SimulatedAgent, SimulatedRequest
-from agy_actors.testing._simulated_turns import (
+from agy_actors.testing.simulation.simulated_agent import SimulatedAgent, SimulatedRequest
+from agy_actors.testing.simulation.simulated_turns import (
     Ending,
     SimulatedTurn,
     crash,
@@ -40,21 +49,8 @@ from agy_actors.testing._simulated_turns import (
     quota,
     reply,
 )
-from agy_actors.testing._simulation import Client, Simulation
-from agy_actors.testing._simulation_errors import (
-    SimulationDeadlock,
-    SimulationError,
-    SimulationLeak,
-    SimulationLivelock,
-)
-from agy_actors.testing._strategies import (
-    DrawnChoices,
-    faults,
-    messages,
-    prompts,
-    schedules,
-    turns,
-)
+from agy_actors.testing.simulation.simulation import Simulation
+from agy_actors.testing.strategies import DrawnChoices, faults, messages, prompts, schedules, turns
 
 __all__ = [
     "Client",
@@ -64,14 +60,15 @@ __all__ = [
     "Exhaustive",
     "Exploration",
     "Fifo",
-    "Given",
     "History",
+    "MisuseError",
     "ModelRequest",
     "Operation",
     "PctSchedules",
     "PriorityChanges",
     "RandomChoices",
     "RandomSchedules",
+    "ReplayChoices",
     "Reply",
     "ScriptedModel",
     "SimulatedAgent",
@@ -106,3 +103,5 @@ __all__ = [
     "silence",
     "turns",
 ]
+
+_show_public_paths(__name__)

@@ -19,9 +19,9 @@ def main(
         str | None, typer.Option(help="What to answer; left out, the prompt is echoed.")
     ] = None,
 ) -> None:
-    """Play an LLM on this machine, until Ctrl-C or SIGTERM."""
-    # Both end it in the same way, by a KeyboardInterrupt here; the first one as well where
-    # a shell that put it into the background had it ignored.
+    """Serve a scripted model on this machine until Ctrl-C or SIGTERM."""
+    # Both signals raise KeyboardInterrupt here. SIGINT needs the handler too: a shell may start a
+    # background process with SIGINT ignored.
     for end in (signal.SIGINT, signal.SIGTERM):
         signal.signal(end, signal.default_int_handler)
     try:

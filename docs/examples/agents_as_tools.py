@@ -28,7 +28,7 @@ with Supervisor.start() as supervisor:
     ]
     editor = supervisor.create_agent(config.model_copy(update={"tools": tools}), name="editor")
 
-    # An agent that asks itself in this way, however indirectly, gets a DeadlockError.
+    # An agent that asks itself in this way, even indirectly, gets a DeadlockError.
     reply = editor.ask(Chat("Translate 'good morning', and have it judged"))
     print("asked:", ", ".join(str(call.name) for call in reply.tool_calls))
     print(reply.text)

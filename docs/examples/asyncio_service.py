@@ -21,21 +21,21 @@ config = LocalOpenAIAgentConfig(
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    """Have agents for as long as the service runs."""
+    """Create the agents when the service starts, and end them with it."""
     async with Supervisor.start() as supervisor:
         app.state.agent = await supervisor.ask(CreateAgent(config, "clerk"), block=False)
         yield
 
 
 async def ask(request: Request) -> PlainTextResponse:
-    """Answer when the agent has. A request that is cancelled cancels the turn."""
+    """Return the agent's reply. A cancelled request cancels the turn."""
     prompt = (await request.body()).decode()
     reply = await request.app.state.agent.ask(Chat(prompt), block=False)
     return PlainTextResponse(reply.text)
 
 
 async def stream(request: Request) -> StreamingResponse:
-    """Answer as the agent does."""
+    """Stream the agent's reply."""
     prompt = (await request.body()).decode()
     return StreamingResponse(aiter(request.app.state.agent.stream(Chat(prompt))))
 

@@ -65,7 +65,7 @@ def open_conversation(visitor: str) -> AgentRef:
 
 @contextlib.contextmanager
 def conversation(visitor: str) -> Iterator[AgentRef]:
-    """Have a visitor's conversation open for one request."""
+    """Keep a visitor's conversation open for one request."""
     agent = open_conversation(visitor)
     try:
         yield agent
@@ -74,13 +74,13 @@ def conversation(visitor: str) -> Iterator[AgentRef]:
 
 
 def visitor() -> str:
-    """Return who asks, by a signed cookie that no visitor can make up."""
+    """Return the visitor's id, from a signed cookie that cannot be forged."""
     return str(session.setdefault("visitor", uuid.uuid4().hex))
 
 
 @app.post("/ask")
 def ask() -> tuple[dict[str, str], int]:
-    """Answer when the agent has."""
+    """Return the agent's reply."""
     try:
         with conversation(visitor()) as agent:
             reply = agent.ask(Chat(request.get_data(as_text=True)), timeout=60)
@@ -91,7 +91,7 @@ def ask() -> tuple[dict[str, str], int]:
 
 @app.post("/stream")
 def stream() -> Response:
-    """Answer as the agent does. A client that goes away cancels the turn."""
+    """Stream the agent's reply. A client that disconnects cancels the turn."""
     who, prompt = visitor(), Chat(request.get_data(as_text=True))
 
     def answer() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Ask an agent a question, and another one that builds on the answer."""
+"""Ask an agent a question, and another one that refers to the answer."""
 
 import os
 

@@ -28,7 +28,7 @@ def lower_case(call: ToolCall) -> HookResult:
 
 @hooks.post_tool_call
 def show(result: ToolResult) -> None:
-    """Be told of what a tool gave."""
+    """Observe the result of a tool."""
     print("tool:", result.result)
 
 

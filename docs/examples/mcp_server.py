@@ -1,4 +1,4 @@
-"""An MCP server with one tool, for ``mcp_tools.py``; it speaks over standard input and output."""
+"""An MCP server with one tool, for ``mcp_tools.py``; it uses standard input and output."""
 
 from mcp.server import MCPServer
 

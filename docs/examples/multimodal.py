@@ -23,7 +23,7 @@ with Supervisor.start() as supervisor:
     same = Image(data=path.read_bytes(), mime_type="image/png", description="the same again")
     print(critic.ask(Chat(["Compare these two:", picture, same])).text)
 
-    try:  # What no model can be asked is refused here, before anything is sent.
+    try:  # An invalid prompt is refused here, before anything is sent.
         critic.ask(Chat(["What is in this picture?", path]))
     except InvalidPrompt as error:
         print("refused:", error)

@@ -15,4 +15,4 @@ config = LocalOpenAIAgentConfig(
 with Supervisor.start(state_dir="conversations") as supervisor:
     diary = supervisor.create_agent(config, name="diary")  # The same name: the same conversation.
     print("turns before:", diary.ask(GetTurnCount()))
-    print(diary.ask(Chat(" ".join(sys.argv[1:]))).text)  # Delete() would forget it all.
+    print(diary.ask(Chat(" ".join(sys.argv[1:]))).text)  # Delete() would remove it.

@@ -1,4 +1,4 @@
-"""Ask a person before a tool runs. The agent goes on answering other messages meanwhile."""
+"""Ask a person before a tool runs. Meanwhile the agent answers other messages."""
 
 import os
 
@@ -14,7 +14,7 @@ def delete(file: str) -> str:
 
 
 def ask_person(event: Event) -> None:
-    """Answer a confirmation; called on a thread of its own, so it may wait for a person."""
+    """Answer a confirmation; called on its own thread, so it may wait for a person."""
     if isinstance(event, ConfirmationAsked):
         call = event.tool_call
         answer = input(f"{event.agent} wants to {call.name} {call.args['file']}. Yes or no?\n")

@@ -1,4 +1,4 @@
-"""Have three agents that are alike share a list of questions."""
+"""Share a list of questions between three equal agents."""
 
 import os
 
@@ -17,6 +17,6 @@ with Supervisor.start() as supervisor, supervisor.create_pool(config, size=3) as
     for country, reply in zip(countries, pool.map(questions), strict=True):  # In order.
         print(f"{country}: {reply.text}")
 
-    for future in pool.as_completed(questions):  # As they are done.
+    for future in pool.as_completed(questions):  # In order of completion.
         print(future.get().text, end=" ", flush=True)
     print()

@@ -1,4 +1,4 @@
-"""Kill an agent's process, and see that nobody needs to care."""
+"""Kill an agent's process: the caller still gets its reply."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from agy_actors import AgentCrashed, AgentReady, Chat, Event, GetStatistics, Sup
 
 
 def show(event: Event) -> None:
-    """Be told of what happens, on a thread of its own."""
+    """Receive events, on a separate thread."""
     if isinstance(event, AgentCrashed | AgentReady):
         print(f"{type(event).__name__}: {event.agent}", flush=True)
 

@@ -1,4 +1,4 @@
-"""Read an answer as it comes: its text, all that happens, and only its beginning."""
+"""Read an answer while it is generated: its text, all its events, and only its beginning."""
 
 import os
 
@@ -29,7 +29,7 @@ with Supervisor.start() as supervisor:
     with teller.stream(Chat("Is 91 a prime number?")) as stream:
         for event in stream.events():
             match event:
-                case Thought(text=thought):  # Where the model tells.
+                case Thought(text=thought):  # If the model sends its thoughts.
                     print("thought:", thought)
                 case ToolCall(name=name, args=args):
                     print("tool:", name, args)
@@ -37,7 +37,7 @@ with Supervisor.start() as supervisor:
                     print("text:", text)
         print("whole:", stream.result().text)
 
-    # Leaving the loop cancels the turn: no model goes on for nobody.
+    # Leaving the loop cancels the turn.
     for text in teller.stream(Chat("Count to a million")):
         print("It begins with", text)
         break

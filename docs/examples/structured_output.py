@@ -1,4 +1,4 @@
-"""Get data instead of prose, checked against a pydantic model."""
+"""Get data instead of text, checked against a pydantic model."""
 
 import os
 
@@ -9,7 +9,7 @@ from agy_actors import Chat, InvalidOutput, Supervisor
 
 
 class City(BaseModel):
-    """What is wanted to know of a city."""
+    """The facts about a city."""
 
     name: str
     country: str

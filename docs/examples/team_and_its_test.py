@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class Report(AsyncioActor):
-    """What is written so far."""
+    """The paragraphs so far."""
 
     def __init__(self) -> None:
         super().__init__()
         self.paragraphs: list[str] = []
 
     def on_receive(self, message: tuple[str, Any]) -> list[str]:
-        """Answer with all paragraphs, after one was added or all were replaced."""
+        """Return all paragraphs, after adding one or replacing all."""
         match message:
             case ("add", paragraph):
                 self.paragraphs.append(paragraph)
@@ -38,7 +38,7 @@ class Report(AsyncioActor):
 
 
 def write_carelessly(report: Any, agent: AgentRef, subject: str) -> None:
-    """Add a paragraph: the mistake is between the lines."""
+    """Add a paragraph. The mistake: another writer may write between the read and the write."""
     before = report.ask(("read", None))
     paragraph = agent.ask(Chat(f"{subject}, after {len(before)} paragraphs")).text
     report.ask(("replace", [*before, paragraph]))
@@ -55,15 +55,15 @@ def write(report: Any, agent: AgentRef, subject: str) -> None:
 
 
 def scenario(way: Callable[[Any, AgentRef, str], None]) -> Callable[[Simulation], None]:
-    """Have two agents write, the second a minute after the first, which is done by then."""
+    """Let two agents write, the second a minute after the first, which has finished by then."""
 
     def run(sim: Simulation) -> None:
-        with Supervisor.start(hang_timeout=None) as supervisor:  # And no heartbeats in the trace.
+        with Supervisor.start(hang_timeout=None) as supervisor:  # No hang detection in the trace.
             report = Report.start()
             crashes = [crash(after=35.0)]
 
             def play(_: Any) -> SimulatedTurn:
-                # A turn takes less than a minute. One process may die late in one: it is drawn.
+                # A turn takes less than a minute. It is drawn whether a process dies late in it.
                 dies = bool(crashes) and sim.choose(False, True)
                 return crashes.pop() if dies else reply(after=40.0)
 
@@ -81,13 +81,13 @@ def scenario(way: Callable[[Any, AgentRef, str], None]) -> Callable[[Simulation]
 
 
 def test_nothing_is_lost(simulation: Any) -> None:
-    """What holds in each of 50 schedules."""
+    """No paragraph is lost in any of 50 schedules."""
     simulation.explore(scenario(write), runs=50)
 
 
 def test_a_lost_paragraph_is_found(simulation: Any) -> None:
-    """It takes one thing to go wrong: the first agent's process, late in its turn."""
-    simulation.run(scenario(write_carelessly))  # First come, first served: all is well.
+    """A paragraph is lost if the first agent's process dies late in its turn."""
+    simulation.run(scenario(write_carelessly))  # First come, first served: no paragraph is lost.
 
     with pytest.raises(AssertionError, match="a paragraph was lost") as found:
         simulation.explore(scenario(write_carelessly), runs=50)

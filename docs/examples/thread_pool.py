@@ -1,4 +1,4 @@
-"""Ask one agent per topic from many threads, with timeouts, and collect what they say."""
+"""Ask one agent per topic from many threads, with timeouts, and collect the replies."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ with Supervisor.start() as supervisor, ThreadPoolExecutor() as threads:
     agents = {topic: supervisor.create_agent(config, name=topic) for topic in topics}
 
     def explain(topic: str) -> str:
-        """Run on any thread; what goes wrong is an exception like any other."""
+        """Ask an agent, on any thread. Errors are ordinary exceptions."""
         try:
             return agents[topic].ask(Chat(f"One sentence about {topic}"), timeout=60).text
         except AgyActorsError as error:
@@ -26,6 +26,6 @@ with Supervisor.start() as supervisor, ThreadPoolExecutor() as threads:
     for topic, text in zip(topics, threads.map(explain, topics), strict=True):
         print(f"{topic}: {text}")
 
-    # Without threads: futures, which also mix with those of concurrent.futures.
+    # Without threads: futures, which can be combined with those of concurrent.futures.
     futures = [agent.ask(Chat("And another one"), block=False) for agent in agents.values()]
     print(sorted(future.get().text for future in as_completed(futures, timeout=60)))

@@ -9,7 +9,7 @@ from agy_actors import AvailableTools, Chat, Supervisor
 
 
 class Shop:
-    """The agent calls a method of it: what it sells is gone."""
+    """A stock of fruit; the agent calls its method `sell`."""
 
     def __init__(self) -> None:
         self.stock = {"apple": 3, "pear": 0}
@@ -17,14 +17,14 @@ class Shop:
     def sell(self, fruit: str) -> str:
         """Sells one piece of a fruit."""
         if not self.stock[fruit]:
-            raise LookupError(f"no {fruit} is left")  # The model is told, and goes on.
+            raise LookupError(f"no {fruit} is left")  # The model gets the error.
         self.stock[fruit] -= 1
         return f"sold one {fruit}"
 
 
 async def price(fruit: str) -> float:
     """Returns the price of one piece of a fruit, in euros."""
-    await asyncio.sleep(0)  # Ask a service, say.
+    await asyncio.sleep(0)  # For example a request to a service.
     return {"apple": 0.5, "pear": 0.75}[fruit]
 
 

@@ -1,4 +1,4 @@
-"""Have an agent act by itself when something happens: here when a letter comes."""
+"""Let an agent act when something happens: here when a letter comes."""
 
 import os
 from queue import SimpleQueue
@@ -14,7 +14,7 @@ alerted = Event()
 
 
 async def check(context: TriggerContext) -> None:
-    """Tell the agent of the letters that came."""
+    """Send new letters to the agent."""
     while not letters.empty():
         await context.send(f"A letter came: {letters.get()}")
 
@@ -30,7 +30,7 @@ config = LocalOpenAIAgentConfig(
     base_url=os.environ.get("OPENAI_BASE_URL", "http://localhost:11434/v1"),
     model=os.environ.get("OPENAI_MODEL", "gemma3"),
     tools=[alert],
-    triggers=[every(0.2, check)],  # Runs beside the agent, for as long as it lives.
+    triggers=[every(0.2, check)],  # Runs beside the agent until it ends.
 )
 
 with Supervisor.start() as supervisor:

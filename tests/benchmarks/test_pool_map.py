@@ -1,4 +1,4 @@
-"""The benchmark of new conversations in pools, as small as it gets."""
+"""The benchmark of new conversations in pools, in its smallest size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the command line as its users do: in a process, with pipes or at a terminal."""
+"""Runs the command line in a process, with pipes or at a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import termios
 import time
 from typing import TYPE_CHECKING, Any
 
-from agy_actors.cli._prompts import DEMO_ANSWERS
+from agy_actors.cli.demo_prompts import DEMO_ANSWERS
+from tests import programs
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,33 +25,28 @@ if TYPE_CHECKING:
     from agy_actors.testing import ScriptedModel
 
 PATIENCE = 40.0
-"""Seconds for what should come; below the limit of a test. Only a failure waits for so long."""
+"""Seconds to wait for output; below the limit of a test. Only a failing test waits this long."""
 
 COMMAND = [sys.executable, "-m", "agy_actors.cli"]
 CTRL_C, CTRL_D = b"\x03", b"\x04"
 _ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|[=>])")
-_LAUNCH = (  # Makes the terminal the process's own, so that Ctrl-C there is a signal to it.
-    "import fcntl, os, sys, termios;"
-    "fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-    "os.execv(sys.argv[1], sys.argv[1:])"
-)
 
 
 def at(model: ScriptedModel) -> list[str]:
-    """The options for a scripted model."""
+    """Return the options for a scripted model."""
     return [f"--base-url={model.base_url}", "--model=scripted"]
 
 
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     """Start a command with pipes."""
-    _heed_ctrl_c()
+    _restore_ctrl_c()
     pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen([*COMMAND, *arguments], text=True, **{**pipes, **options})
+    return programs.Popen([*COMMAND, *arguments], text=True, **{**pipes, **options})
 
 
 def run(*arguments: str, stdin: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run(
+    return programs.run(
         [*COMMAND, *arguments],
         input=stdin,
         capture_output=True,
@@ -61,32 +57,37 @@ def run(*arguments: str, stdin: str = "", **options: Any) -> subprocess.Complete
     )
 
 
-def _heed_ctrl_c() -> None:
-    """Undo what a shell does that runs the tests in the background: processes inherit it."""
+def _restore_ctrl_c() -> None:
+    """Restore SIGINT: a shell ignores it for background jobs, and child processes inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def said_in_the_demonstration(prompt: str) -> str:
+def demo_answer(prompt: str) -> str:
     return DEMO_ANSWERS.get(prompt, f"echo: {prompt}")
 
 
 class Terminal:
-    """A command at a terminal of its own, ended with the `with` block."""
+    """A command with its own terminal; it ends with the `with` block."""
 
-    def __init__(self, *arguments: str, **options: Any) -> None:
-        _heed_ctrl_c()
+    def __init__(
+        self, *arguments: str, variables: dict[str, str] | None = None, **options: Any
+    ) -> None:
+        _restore_ctrl_c()
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
         streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), slave)
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _LAUNCH, *COMMAND, *arguments],
+        self.process = programs.Popen(
+            [*COMMAND, *arguments],
             start_new_session=True,
-            env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+            terminal=True,  # Then Ctrl-C there is a signal to the command.
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "120", **(variables or {})},
             **{**streams, **options},
         )
         os.close(slave)
         self.output = ""
+        self.raw = ""
+        """The same with all escapes."""
         self._seen = 0
 
     def __enter__(self) -> Self:
@@ -107,7 +108,7 @@ class Terminal:
         os.write(self._master, keys.encode() if isinstance(keys, str) else keys)
 
     def shows(self, text: str) -> None:
-        """Wait until it shows a text, after what was waited for before."""
+        """Wait until it shows a text, after the text of the last call."""
         deadline = time.monotonic() + PATIENCE
         while (found := self.output.find(text, self._seen)) < 0:
             assert self._read(deadline), f"{text!r} was not shown, but:\n{self.output}"
@@ -121,10 +122,10 @@ class Terminal:
         return self.process.wait(max(0.0, deadline - time.monotonic()))
 
     def gets_ctrl_c_at_the_prompt(self) -> None:
-        """Press Ctrl-C, and again if need be, until it begins a new line.
+        """Press Ctrl-C until the command starts a new line.
 
-        Python's `input` sleeps through a signal that comes between its prompt and its wait
-        for keys, until the next key. A user would press again.
+        Python's `input` misses a signal that arrives between its prompt and its wait for keys,
+        until the next key. A user would press again.
         """
         shown = len(self.output)
         for _ in range(5):
@@ -140,8 +141,9 @@ class Terminal:
             return False
         try:
             data = os.read(self._master, 65536)
-        except OSError:  # How Linux says that nobody has the other end any more.
+        except OSError:  # On Linux: the other end is closed.
             return False
-        # A character or an escape may be cut in two: what is looked for here has neither.
+        # A character or an escape may be split: the texts that tests wait for contain neither.
+        self.raw += data.decode(errors="replace")
         self.output += _ESCAPE.sub("", data.decode(errors="replace"))
         return bool(data)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agy_actors.testing import ScriptedModel, http_error
-from tests.cli.command_line import at, run
+from tests.cli.command_line import COMMAND, PATIENCE, at, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +15,22 @@ if TYPE_CHECKING:
 SECRET = "s3cr3t-k3y-of-mine"
 
 
-def test_it_tells_its_version() -> None:
+def test_a_command_runs_in_a_fresh_interpreter() -> None:
+    """The other tests fork their commands (see `tests.programs`)."""
+    done = subprocess.run(
+        [*COMMAND, "map", "-", "--rehearse"],
+        input="a\n",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+
+    assert '"text": "(rehearsal) No model was asked: a"' in done.stdout
+    assert done.stderr.startswith("REHEARSAL")
+
+
+def test_version_prints_the_version() -> None:
     done = run("--version")
 
     assert done.stdout == f"agy-actors {importlib.metadata.version('agy-actors')}\n"
@@ -36,6 +52,7 @@ def test_each_command_has_help(command: str) -> None:
         (["map", "-", "-n", "0"], "greater than or equal to 1"),
         (["map", "-", "-n", "65"], "less than or equal to 64"),
         (["map", "-", "--retries", "-1"], "greater than or equal to 0"),
+        (["map", "-", "--max-failures", "-1"], "greater than or equal to 0"),
         (["map", "-", "--timeout", "0"], "above 0, got 0"),
         (["map", "-", "--timeout", "nan"], "above 0, got nan"),
         (["chat", "--timeout", "-1"], "above 0, got -1"),
@@ -45,12 +62,12 @@ def test_each_command_has_help(command: str) -> None:
         (["demo", "--base-url=nonsense"], "is not the address of a server"),
         (["demo", "--base-url=http://127.0.0.1:1", "--model=x"], "cannot be reached"),
         (["chat", "--rehearse", "--name=rain"], "give --state-dir too"),
-        (["chat", "--rehearse", "--name=a/b", "--state-dir=."], "is 1 to 100 letters"),
+        (["chat", "--rehearse", "--name=a/b", "--state-dir=."], "must be 1 to 100 letters"),
         (["demo", "--log-level=loud"], "'loud' is not one of"),
         (["sing"], "No such command"),
     ],
 )
-def test_what_cannot_be_used_is_one_message_and_code_2(
+def test_invalid_use_prints_one_message_and_exits_with_2(
     arguments: list[str], advice: str, tmp_path: Path
 ) -> None:
     done = run(*arguments, stdin="a\n", cwd=tmp_path)
@@ -61,7 +78,7 @@ def test_what_cannot_be_used_is_one_message_and_code_2(
     assert not any(line.startswith("{") for line in done.stdout.splitlines())
 
 
-def test_the_logs_are_shown_when_wanted() -> None:
+def test_log_level_prints_the_log() -> None:
     with ScriptedModel() as model:
         quiet = run("chat", *at(model), stdin="a\n")
         loud = run("chat", *at(model), "--log-level=DEBUG", stdin="a\n")
@@ -72,7 +89,7 @@ def test_the_logs_are_shown_when_wanted() -> None:
     assert "Agent is ready" in loud.stderr
 
 
-def test_a_key_is_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_api_key_is_never_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GEMINI_API_KEY", SECRET)
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)

@@ -21,9 +21,7 @@ def terminal(model: ScriptedModel) -> Iterator[Terminal]:
 
 
 class TestAtATerminal:
-    def test_an_answer_is_streamed_as_it_comes(
-        self, terminal: Terminal, model: ScriptedModel
-    ) -> None:
+    def test_an_answer_is_streamed(self, terminal: Terminal, model: ScriptedModel) -> None:
         gate = threading.Event()
         model.then(say("first second", chunks=("first ", "second"), gate=gate))
 
@@ -35,7 +33,7 @@ class TestAtATerminal:
         terminal.shows("second")
         terminal.shows("you> ")
 
-    def test_ctrl_c_cancels_the_turn_and_the_conversation_goes_on(
+    def test_ctrl_c_cancels_the_turn_and_the_conversation_continues(
         self, terminal: Terminal, model: ScriptedModel
     ) -> None:
         model.then(silence("Once upon "))
@@ -53,9 +51,7 @@ class TestAtATerminal:
         terminal.types(CTRL_D)
         assert terminal.ends() == 0
 
-    def test_ctrl_c_cancels_turns_as_often_as_one_likes(
-        self, terminal: Terminal, model: ScriptedModel
-    ) -> None:
+    def test_ctrl_c_cancels_many_turns(self, terminal: Terminal, model: ScriptedModel) -> None:
         for number in range(8):
             model.then(silence(f"story {number} "))
             terminal.types(f"tell me story {number}\n")
@@ -68,12 +64,12 @@ class TestAtATerminal:
 
         terminal.shows("echo: still there?")
 
-    def test_ctrl_c_with_nothing_typed_ends_it(self, terminal: Terminal) -> None:
+    def test_ctrl_c_at_an_empty_prompt_ends_the_program(self, terminal: Terminal) -> None:
         terminal.gets_ctrl_c_at_the_prompt()
 
         assert terminal.ends() == 0
 
-    def test_ctrl_c_drops_what_was_typed(self, terminal: Terminal, model: ScriptedModel) -> None:
+    def test_ctrl_c_discards_the_typed_text(self, terminal: Terminal, model: ScriptedModel) -> None:
         terminal.types("this is not wanted")
         terminal.shows("not wanted")
 
@@ -85,12 +81,12 @@ class TestAtATerminal:
         assert [request.prompt for request in model.requests] == ["this is"]
 
     @pytest.mark.parametrize("end", [CTRL_D, b"/quit\n"])
-    def test_it_ends_when_told(self, terminal: Terminal, end: bytes) -> None:
+    def test_ctrl_d_and_quit_end_the_program(self, terminal: Terminal, end: bytes) -> None:
         terminal.types(end)
 
         assert terminal.ends() == 0
 
-    def test_the_model_cannot_steer_the_terminal(
+    def test_the_model_cannot_control_the_terminal(
         self, terminal: Terminal, model: ScriptedModel
     ) -> None:
         model.then(say("be\x1bcause"))
@@ -99,7 +95,43 @@ class TestAtATerminal:
 
         terminal.shows("be\N{REPLACEMENT CHARACTER}cause")
 
-    def test_an_error_is_told_and_the_conversation_goes_on(
+    def test_lines_are_wrapped_between_words(self, model: ScriptedModel) -> None:
+        model.then(say("one two three four five six seven eight nine"))
+        with Terminal("chat", *at(model), variables={"COLUMNS": "20"}) as terminal:
+            terminal.shows("you> ")
+            terminal.types("count\n")
+
+            terminal.shows("one two three four \r\nfive six seven eight\r\nnine\r\n")
+
+    def test_an_answer_continues_in_its_line_after_a_silence(
+        self, terminal: Terminal, model: ScriptedModel
+    ) -> None:
+        gate = threading.Event()
+        model.then(say("first second", chunks=("first ", "second"), gate=gate))
+        terminal.types("hello\n")
+        terminal.shows("first")
+        terminal.shows("waiting for the model for 3 s")
+
+        gate.set()
+
+        terminal.shows("second\r\n")
+        assert "\x1b[1A\x1b[7Gsecond\r\n" in terminal.raw
+
+    def test_an_unknown_slash_command_is_not_sent(
+        self, terminal: Terminal, model: ScriptedModel
+    ) -> None:
+        terminal.types("/hlep\n")
+        terminal.shows("there is no command /hlep; did you mean /help?")
+        terminal.shows("you> ")
+        terminal.types("/help\n")
+        terminal.shows("/plan  let the model make a plan")
+        terminal.shows("you> ")
+        terminal.types("//hlep\n")
+        terminal.shows("echo: /hlep")
+
+        assert [request.prompt for request in model.requests] == ["/hlep"]
+
+    def test_an_error_is_printed_and_the_conversation_continues(
         self, terminal: Terminal, model: ScriptedModel
     ) -> None:
         model.then(http_error(503))
@@ -121,7 +153,7 @@ class TestWithLines:
         assert done.stderr.startswith("scripted on 127.0.0.1:")
         assert done.returncode == 0
 
-    def test_the_model_is_given_the_whole_conversation(self, model: ScriptedModel) -> None:
+    def test_the_model_gets_the_whole_conversation(self, model: ScriptedModel) -> None:
         run("chat", *at(model), stdin="one\ntwo\n")
 
         assert model.requests[-1].messages == (
@@ -130,7 +162,7 @@ class TestWithLines:
             ("user", "two"),
         )
 
-    def test_a_line_that_fails_is_told_and_the_rest_are_answered(
+    def test_an_error_is_printed_and_the_other_lines_are_answered(
         self, model: ScriptedModel
     ) -> None:
         model.then(http_error(400, "no such thing"))
@@ -142,7 +174,7 @@ class TestWithLines:
         assert "no such thing" in done.stderr
         assert done.returncode == 1
 
-    def test_a_turn_that_takes_too_long_is_told(self, model: ScriptedModel) -> None:
+    def test_a_turn_timeout_is_printed(self, model: ScriptedModel) -> None:
         model.then(silence())
 
         done = run("chat", *at(model), "--timeout=0.5", stdin="one\n")

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from agy_actors.cli._local_model import available
-from agy_actors.cli._prompts import DEMO_ANSWERS, DEMO_CONVERSATIONS, DEMO_PROMPTS
+from agy_actors.cli.demo_prompts import DEMO_ANSWERS, DEMO_CONVERSATIONS, DEMO_PROMPTS
+from agy_actors.cli.local_model import available
 from agy_actors.testing import ScriptedModel, http_error, silence
 from tests.cli.command_line import (
     PATIENCE,
     Terminal,
     at,
+    demo_answer,
     run,
-    said_in_the_demonstration,
     start,
 )
 
@@ -27,11 +27,11 @@ KILLED = DEMO_CONVERSATIONS[2]
 
 @pytest.fixture
 def model() -> Iterator[ScriptedModel]:
-    with ScriptedModel(said_in_the_demonstration) as model:
+    with ScriptedModel(demo_answer) as model:
         yield model
 
 
-def test_every_prompt_is_answered_and_the_killed_agent_comes_back(model: ScriptedModel) -> None:
+def test_every_prompt_is_answered_and_the_killed_agent_is_restarted(model: ScriptedModel) -> None:
     done = run("demo", *at(model))
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -46,7 +46,7 @@ def test_every_prompt_is_answered_and_the_killed_agent_comes_back(model: Scripte
     assert done.stderr == ""
 
 
-def test_the_model_is_given_what_was_said_before_the_crash(model: ScriptedModel) -> None:
+def test_the_model_gets_the_conversation_before_the_crash(model: ScriptedModel) -> None:
     run("demo", *at(model))
 
     (last,) = (request for request in model.requests if request.prompt == KILLED[-1])
@@ -57,7 +57,7 @@ def test_the_model_is_given_what_was_said_before_the_crash(model: ScriptedModel)
     assert not others & {text for _, text in last.messages}
 
 
-def test_a_rehearsal_says_that_it_is_one() -> None:
+def test_a_rehearsal_is_labelled() -> None:
     done = run("demo", "--rehearse")
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -66,7 +66,7 @@ def test_a_rehearsal_says_that_it_is_one() -> None:
     assert "scripted, so it proves nothing" in done.stdout
 
 
-def test_a_prompt_without_an_answer_is_told_and_fails_it(model: ScriptedModel) -> None:
+def test_an_unanswered_prompt_is_printed_and_exits_with_1(model: ScriptedModel) -> None:
     model.when("Who wrote Hamlet", http_error(400, "cannot say"))
 
     done = run("demo", *at(model))
@@ -76,7 +76,7 @@ def test_a_prompt_without_an_answer_is_told_and_fails_it(model: ScriptedModel) -
     assert "23 of 24 prompts answered" in done.stdout
 
 
-def test_on_a_terminal_it_shows_a_table(model: ScriptedModel) -> None:
+def test_a_terminal_shows_a_table(model: ScriptedModel) -> None:
     with Terminal("demo", *at(model)) as terminal:
         terminal.shows("last prompt")
         assert terminal.ends() == 0
@@ -89,7 +89,7 @@ def test_on_a_terminal_it_shows_a_table(model: ScriptedModel) -> None:
 
 
 @pytest.mark.parametrize(("end", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interruption_ends_it_and_leaves_nothing(
+def test_an_interrupted_demo_leaves_no_process(
     model: ScriptedModel, end: signal.Signals, code: int
 ) -> None:
     model.when("", silence())
@@ -107,6 +107,7 @@ def test_an_interruption_ends_it_and_leaves_nothing(
     assert not alive
 
 
+@pytest.mark.slow
 @pytest.mark.small_model
 @pytest.mark.skipif(not available(), reason=f"not installed: {available().remedy}")
 @pytest.mark.timeout(120)

@@ -15,10 +15,11 @@ import pytest
 from google.antigravity import Agent, LocalAgentConfig, LocalOpenAIAgentConfig
 from google.antigravity import types as sdk
 
-from agy_actors.cli import _models
-from agy_actors.cli._local_model import NAME, Availability, LocalModelError, available
-from agy_actors.cli._models import ModelChoice, ModelOptions, open_model, rehearsed_answer
-from agy_actors.cli._prompts import DEMO_ANSWERS, DEMO_PROMPTS, UsageProblem
+from agy_actors.cli import model_choice, openai_server
+from agy_actors.cli.demo_prompts import DEMO_ANSWERS, DEMO_PROMPTS
+from agy_actors.cli.local_model import NAME, Availability, LocalModelError, available
+from agy_actors.cli.model_choice import ModelChoice, ModelOptions, open_model, rehearsed_answer
+from agy_actors.cli.usage_problem import UsageProblem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,26 +93,24 @@ class TestAServer:
         assert choice.config.workspaces == []
 
     @pytest.mark.parametrize("answer", [(404, None), (500, "oops"), (200, ["odd"])])
-    def test_one_that_does_not_list_its_models_is_used_all_the_same(
-        self, answer: tuple[int, Any]
-    ) -> None:
+    def test_one_without_a_list_of_models_is_used(self, answer: tuple[int, Any]) -> None:
         with server({"/v1/models": answer}) as url:
             assert choose(ModelOptions("small", url)).kind == "openai"
 
-    def test_without_a_model_the_ones_it_has_are_named(self) -> None:
+    def test_without_a_model_the_error_lists_its_models(self) -> None:
         with server({"/v1/models": (200, MODELS)}) as url:
             message = problem(ModelOptions(base_url=url))
 
         assert "needs --model" in message
         assert "small, large" in message
 
-    def test_one_that_asks_for_a_key_is_refused(self) -> None:
+    def test_one_that_needs_a_key_is_refused(self) -> None:
         with server({"/v1/models": (401, None)}) as url:
             message = problem(ModelOptions("small", url))
 
-        assert "asks for a key (HTTP 401)" in message
+        assert "needs a key (HTTP 401)" in message
 
-    def test_one_that_is_not_there_is_named(self) -> None:
+    def test_an_unreachable_one_is_an_error_with_its_address(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as closed:
             port = closed.getsockname()[1]
 
@@ -120,10 +119,10 @@ class TestAServer:
         assert f"127.0.0.1:{port}/v1 cannot be reached" in message
         assert "--base-url" in message
 
-    def test_one_that_says_nothing_is_not_waited_for_long(
+    def test_a_silent_one_is_an_error_after_a_timeout(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_models, "PROBE_TIMEOUT", 0.1)
+        monkeypatch.setattr(openai_server, "PROBE_TIMEOUT", 0.1)
         with socket.create_server(("127.0.0.1", 0)) as mute:
             port = mute.getsockname()[1]
 
@@ -135,7 +134,7 @@ class TestAServer:
         "url",
         ["", "localhost:11434", "ftp://host/", "http://", "http://host:port/", "http://[::1"],
     )
-    def test_what_is_no_address_is_named(self, url: str) -> None:
+    def test_an_invalid_address_is_an_error(self, url: str) -> None:
         message = problem(ModelOptions("small", url))
 
         assert f"--base-url {url} is not the address of a server" in message
@@ -144,19 +143,17 @@ class TestAServer:
     @pytest.mark.parametrize(
         "url", [f"http://me:{SECRET}@host/v1", f"http://host/v1?key={SECRET}", f"http://h#{SECRET}"]
     )
-    def test_a_secret_in_an_address_is_refused_and_not_shown(self, url: str) -> None:
+    def test_a_secret_in_an_address_is_refused_and_not_printed(self, url: str) -> None:
         options = ModelOptions("small", url)
 
         message = problem(options)
 
-        assert "leave them out" in message
+        assert "remove them" in message
         assert SECRET not in message + repr(options)
 
 
 class TestGemini:
-    def test_the_key_of_the_environment_is_left_there(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_key_stays_in_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GEMINI_API_KEY", SECRET)
 
         choice = choose(ModelOptions("gemini-x"))
@@ -166,7 +163,9 @@ class TestGemini:
         assert choice.config.capabilities.enabled_tools == []
         assert SECRET not in repr(choice) + repr(choice.config)
 
-    def test_a_key_in_a_dotenv_file_is_in_the_environment_meanwhile(self, tmp_path: Path) -> None:
+    def test_a_key_in_a_dotenv_file_is_in_the_environment_during_the_block(
+        self, tmp_path: Path
+    ) -> None:
         (tmp_path / ".env").write_text(f"GEMINI_API_KEY={SECRET}\n", encoding="utf-8")
 
         with open_model(ModelOptions("gemini-x")) as choice:
@@ -175,7 +174,7 @@ class TestGemini:
         assert "GEMINI_API_KEY" not in os.environ
         assert SECRET not in repr(choice) + repr(choice.config)
 
-    def test_a_dotenv_file_overrides_nothing(
+    def test_a_dotenv_file_overrides_no_variable(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / ".env").write_text("GEMINI_API_KEY=other\n", encoding="utf-8")
@@ -184,7 +183,7 @@ class TestGemini:
         with open_model(ModelOptions("gemini-x")):
             assert os.environ["GEMINI_API_KEY"] == SECRET
 
-    def test_the_key_of_googles_other_tools_will_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_key_of_googles_other_tools_is_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GOOGLE_API_KEY", SECRET)
         monkeypatch.setenv("GEMINI_API_KEY", "")
 
@@ -194,7 +193,7 @@ class TestGemini:
         assert os.environ["GEMINI_API_KEY"] == ""
         assert SECRET not in repr(choice) + repr(choice.config)
 
-    def test_a_missing_key_is_named(self) -> None:
+    def test_a_missing_key_is_an_error_that_says_what_to_set(self) -> None:
         message = problem(ModelOptions("gemini-x"))
 
         assert "gemini-x needs an API key: set GEMINI_API_KEY" in message
@@ -203,7 +202,7 @@ class TestGemini:
     def test_an_empty_name_is_refused(self) -> None:
         assert "--model is empty" in problem(ModelOptions(" "))
 
-    def test_a_dotenv_file_that_is_no_text_is_named_and_not_shown(self, tmp_path: Path) -> None:
+    def test_an_undecodable_dotenv_file_is_named_and_not_printed(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_bytes(b"GEMINI_API_KEY=\xff" + SECRET.encode())
 
         message = problem(ModelOptions("gemini-x"))
@@ -224,7 +223,7 @@ class TestGemini:
         assert choice.config.models is not None
         assert isinstance(choice.config.models[0].endpoint, sdk.VertexEndpoint)
 
-    def test_what_vertex_lacks_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_missing_vertex_setting_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "1")
         monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
 
@@ -232,17 +231,17 @@ class TestGemini:
 
 
 class TestARehearsal:
-    def test_it_can_be_asked_for(self) -> None:
+    def test_it_can_be_requested(self) -> None:
         choice = choose(ModelOptions(rehearse=True))
 
         assert choice.kind == "rehearsal"
-        assert choice.label.startswith("REHEARSAL, as asked for")
+        assert choice.label.startswith("REHEARSAL, as requested")
 
-    def test_it_stands_in_for_a_model_that_is_not_installed(
+    def test_it_replaces_a_model_that_is_not_installed(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         missing = Availability(None, ("pip install this", "pip install that"))
-        monkeypatch.setattr(_models, "available", lambda: missing)
+        monkeypatch.setattr(model_choice, "available", lambda: missing)
 
         choice = choose(ModelOptions())
 
@@ -257,7 +256,7 @@ class TestARehearsal:
     def test_it_excludes_a_model(self, options: ModelOptions) -> None:
         assert "--rehearse uses no model" in problem(options)
 
-    def test_it_answers_the_demonstration_as_the_small_model_does(self) -> None:
+    def test_it_answers_the_demo_prompts_as_the_small_model_does(self) -> None:
         for prompt in DEMO_PROMPTS:
             assert rehearsed_answer(prompt) == DEMO_ANSWERS[prompt]
 
@@ -274,22 +273,20 @@ class TestARehearsal:
 
         assert answer == DEMO_ANSWERS["Who wrote Hamlet?"]
 
-    def test_nothing_listens_after_it(self) -> None:
+    def test_no_server_listens_after_it(self) -> None:
         choice = choose(ModelOptions(rehearse=True))
 
         assert isinstance(choice.config, LocalOpenAIAgentConfig)
         assert "cannot be reached" in problem(ModelOptions("m", choice.config.base_url))
 
-    def test_it_says_so_in_its_other_answers(self) -> None:
+    def test_its_other_answers_say_that_no_model_was_asked(self) -> None:
         assert rehearsed_answer("Why?") == "(rehearsal) No model was asked: Why?"
 
 
 class TestTheSmallModel:
     @pytest.mark.small_model
     @pytest.mark.skipif(not available(), reason="not installed")
-    def test_it_is_the_default_even_where_a_key_is_set(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_it_is_the_default_even_if_a_key_is_set(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GEMINI_API_KEY", SECRET)
 
         with open_model(ModelOptions()) as choice:
@@ -297,14 +294,14 @@ class TestTheSmallModel:
             assert isinstance(choice.config, LocalOpenAIAgentConfig)
             assert choice.config.base_url is not None
 
-    def test_one_that_does_not_start_is_told_and_not_rehearsed(
+    def test_one_that_does_not_start_is_an_error_and_not_a_rehearsal(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         def fail(log: Path | None) -> None:
             raise LocalModelError("it ended with code 1")
 
-        monkeypatch.setattr(_models, "available", lambda: Availability(tmp_path))
-        monkeypatch.setattr(_models, "LocalModel", fail)
+        monkeypatch.setattr(model_choice, "available", lambda: Availability(tmp_path))
+        monkeypatch.setattr(model_choice, "LocalModel", fail)
 
         message = problem(ModelOptions())
 

@@ -6,47 +6,29 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from agy_actors.cli import _results
-from agy_actors.cli._prompts import PromptLine, UsageProblem
-from agy_actors.cli._results import Failure, Result, ResultFile
+from agy_actors.cli import result_file
+from agy_actors.cli.prompts import PromptLine
+from agy_actors.cli.records import Failure, Result
+from agy_actors.cli.result_file import ResultFile, refuse_to_overwrite_prompts
+from agy_actors.cli.usage_problem import UsageProblem
+from tests import programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-FAILED = Failure("ModelError", "HTTP 503", retryable=True)
-
-
-def prompt(number: int, text: str = "Question?") -> PromptLine:
-    return PromptLine(number, f"line-{number + 1}", text)
+from tests.cli.result_files import FAILED, Run, ledger, prompt, read, result
 
 
-def result(
-    number: int,
-    text: str | None = "Answer.",
-    error: Failure | None = None,
-    asked: str = "Question?",
-) -> Result:
-    return Result(prompt(number, asked), text, agent="a-1", seconds=1.23456, error=error)
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-
-
-def test_a_result_is_one_line_of_the_documented_shape(tmp_path: Path) -> None:
+def test_a_result_is_one_line_with_the_documented_fields(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     asked = PromptLine(4, "x", "Naïve?\nYes", {"tag": 1})
 
-    with ResultFile(out) as results:
-        results.write(Result(asked, "Öl\n", "a-2", 0.51239, 2, {"total_tokens": 9}, error=None))
+    with Run(out) as results:
+        results.write(Result(asked, "Öl\n", "a-2", 0.51239, 2, {"total_tokens": 9}, None, "gemini"))
 
     assert out.read_bytes().count(b"\n") == 1
     assert read(out) == [
@@ -55,6 +37,7 @@ def test_a_result_is_one_line_of_the_documented_shape(tmp_path: Path) -> None:
             "index": 4,
             "prompt": "Naïve?\nYes",
             "text": "Öl\n",
+            "model": "gemini",
             "usage": {"total_tokens": 9},
             "agent": "a-2",
             "seconds": 0.512,
@@ -65,12 +48,12 @@ def test_a_result_is_one_line_of_the_documented_shape(tmp_path: Path) -> None:
     ]
 
 
-def test_a_failure_tells_its_type_message_and_whether_to_try_again(tmp_path: Path) -> None:
+def test_a_failure_contains_type_message_and_retryable(tmp_path: Path) -> None:
     class BusyError(Exception):
         retryable = True
 
     out = tmp_path / "out.jsonl"
-    with ResultFile(out) as results:
+    with Run(out) as results:
         results.write(result(0, None, Failure.of(BusyError("come back later"))))
         results.write(result(1, "half", Failure.of(ValueError("no"))))
 
@@ -80,10 +63,10 @@ def test_a_failure_tells_its_type_message_and_whether_to_try_again(tmp_path: Pat
     ]
 
 
-def test_half_of_a_surrogate_pair_from_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_lone_surrogate_from_a_model_is_read_back_unchanged(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
 
-    with ResultFile(out) as results:
+    with Run(out) as results:
         results.write(result(0, "a\ud800b"))
 
     assert read(out)[0]["text"] == "a\ud800b"
@@ -92,155 +75,130 @@ def test_half_of_a_surrogate_pair_from_a_model_comes_back_as_it_was(tmp_path: Pa
 def test_a_result_is_in_the_file_before_the_next_one(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
 
-    with ResultFile(out) as results:
+    with Run(out) as results:
         results.write(result(0))
         assert len(read(out)) == 1
         results.write(result(1))
         assert len(read(out)) == 2
 
 
-def test_what_is_answered_is_not_asked_again(tmp_path: Path) -> None:
+def test_an_answered_prompt_is_not_asked_again(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    with ResultFile(out) as results:
-        results.write(result(0))
-        results.write(result(1, None, FAILED))
+    prompts = [prompt(0), prompt(1), prompt(2)]
+    with Run(out, *prompts) as run:
+        run.write(result(0))
+        run.write(result(1, None, FAILED))
 
-    with ResultFile(out) as results:
-        pending = results.pending([prompt(0), prompt(1), prompt(2)])
-
-        assert results.answered == 1
-    assert [line.index for line in pending] == [1, 2]
+    with Run(out, *prompts) as run:
+        assert [line.index for line in run.pending] == [1, 2]
 
 
-def test_a_changed_prompt_is_asked_anew(tmp_path: Path) -> None:
+def test_a_changed_prompt_is_asked_again_and_its_record_replaced(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    with ResultFile(out) as results:
-        results.write(result(0))
+    with Run(out) as run:
+        run.write(result(0))
 
-    with ResultFile(out) as results:
-        assert results.pending([prompt(0, "Another question?")])
+    with Run(out, prompt(0, "Another question?")) as run:
+        assert run.pending
+        run.write(result(0, "Another answer.", asked="Another question?"))
 
-
-def test_a_failed_prompt_that_succeeds_is_answered_for_good(tmp_path: Path) -> None:
-    out = tmp_path / "out.jsonl"
-    for error in (FAILED, None):
-        with ResultFile(out) as results:
-            assert results.pending([prompt(0)])
-            results.write(result(0, error=error))
-
-    with ResultFile(out) as results:
-        assert not results.pending([prompt(0)])
-    assert [record["error"] is None for record in read(out)] == [False, True]
+    assert [record["text"] for record in read(out)] == ["Another answer."]
 
 
-texts = st.text(st.sampled_from('aé🌧"\\\n\u2028\x85{}'), max_size=5)
-runs = st.lists(st.tuples(texts, texts, st.booleans()), min_size=1, max_size=4)
-
-
-@given(entries=runs, data=st.data())
-def test_a_file_cut_at_any_byte_keeps_every_complete_line(
-    entries: list[tuple[str, str, bool]], data: st.DataObject
-) -> None:
-    written = [
-        result(number, text, FAILED if failed else None, asked)
-        for number, (asked, text, failed) in enumerate(entries)
-    ]
-    lines = [one.to_line() for one in written]
-    whole = b"".join(lines)
-    cut = data.draw(st.integers(0, len(whole)), label="cut")
-    # A record is complete without the newline at its end.
-    complete = [one for one in range(len(lines)) if len(b"".join(lines[: one + 1])) <= cut + 1]
-
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder, "out.jsonl")
-        out.write_bytes(whole[:cut])
-        with ResultFile(out) as results:
-            pending = results.pending(one.prompt for one in written)
-            for one in written:
-                if one.prompt in pending:
-                    results.write(one)
-        after = out.read_bytes()
-
-    answered = [one for one in complete if written[one].error is None]
-    assert [one.index for one in pending] == [
-        one for one in range(len(written)) if one not in answered
-    ]
-    kept = b"".join(lines[one] for one in complete)
-    asked_again = b"".join(lines[one.index] for one in pending)
-    assert after == kept + asked_again
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"my notes\n",
-        b"my notes",
-        b'{"prompt": "What?", "id": "1"}\n',
-        b'{"prompt": "What?", "id": "1"}',
-        b"[]\n",
-        b"\xff\xfe\n",
-        b"[" * 100_000 + b"\n",
-    ],
-)
-@pytest.mark.parametrize("after_results", [False, True])
-def test_a_file_of_something_else_is_refused_and_left_as_it_is(
-    tmp_path: Path, content: bytes, after_results: bool
+@pytest.mark.parametrize("errors", [(FAILED, None), (FAILED, FAILED, None), (FAILED, FAILED)])
+def test_a_prompt_that_is_asked_again_has_one_record(
+    tmp_path: Path, errors: tuple[Failure | None, ...]
 ) -> None:
     out = tmp_path / "out.jsonl"
-    before = (result(0).to_line() if after_results else b"") + content
-    out.write_bytes(before)
+    prompts = [prompt(0), prompt(1), prompt(2)]
+    with Run(out, *prompts) as run:
+        run.write(result(0))
+        run.write(result(1, error=errors[0]))
+        run.write(result(2))
+    for error in errors[1:]:
+        with Run(out, *prompts) as run:
+            assert [line.index for line in run.pending] == [1]
+            run.write(result(1, error=error))
 
-    with pytest.raises(
-        UsageProblem, match="not a result of an earlier run; name another"
-    ) as caught:
-        ResultFile(out)
-
-    assert str(out) in str(caught.value)
-    assert out.read_bytes() == before
+    assert [record["index"] for record in read(out)] == [0, 2, 1]
+    assert (read(out)[-1]["error"] is None) == (errors[-1] is None)
 
 
-def test_the_line_that_is_no_result_is_named(tmp_path: Path) -> None:
+def test_duplicate_records_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    out.write_bytes(result(0).to_line() + b"\nnotes\n" + result(1).to_line())
+    lines = [result(0, error=FAILED), result(1), result(0, error=FAILED), result(0)]
+    out.write_bytes(b"".join(one.to_line() for one in lines))
 
-    with pytest.raises(UsageProblem, match="line 3 is not"):
-        ResultFile(out)
+    with Run(out, prompt(0), prompt(1)) as run:
+        assert not run.pending
+
+    assert out.read_bytes() == b"".join(one.to_line() for one in lines[1::2])
+
+
+class TestResultsThatWouldGoIntoTheFileOfPrompts:
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        source = tmp_path / "prompts.jsonl"
+        source.write_text('{"prompt": "a"}')
+        (tmp_path / "folder").mkdir()
+        return source
+
+    @pytest.mark.parametrize("name", ["prompts.jsonl", "./folder/../prompts.jsonl"])
+    def test_every_spelling_of_the_path_is_refused(self, source: Path, name: str) -> None:
+        with pytest.raises(UsageProblem, match="is the file that the prompts are read from"):
+            refuse_to_overwrite_prompts(str(source), Path(f"{source.parent}/{name}"))
+
+    @pytest.mark.parametrize("kind", ["symlink_to", "hardlink_to"])
+    def test_every_link_to_it_is_refused(self, source: Path, kind: str) -> None:
+        link = source.with_name("link")
+        getattr(link, kind)(source)
+
+        for pair in ((source, link), (link, source), (link, link)):
+            with pytest.raises(UsageProblem, match="name another file"):
+                refuse_to_overwrite_prompts(str(pair[0]), pair[1])
+
+    def test_other_files_are_accepted(self, source: Path) -> None:
+        refuse_to_overwrite_prompts(str(source), source.with_name("missing"))
+        refuse_to_overwrite_prompts("missing", source)
+        refuse_to_overwrite_prompts(os.devnull, Path(os.devnull))
 
 
 @pytest.mark.parametrize("name", [".", "missing/out.jsonl", "nul\0"])
-def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, name: str) -> None:
+def test_a_file_that_cannot_be_opened_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageProblem, match=r"cannot be written to .*; name a file"):
-        ResultFile(tmp_path / name)
+        ResultFile(tmp_path / name, ledger(prompt(0)))
 
 
 def test_two_runs_do_not_write_to_one_file(tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
     out = tmp_path / "out.jsonl"
 
-    with ResultFile(out), pytest.raises(UsageProblem, match="another run"):
-        ResultFile(out)
+    with Run(out), pytest.raises(UsageProblem, match="another run"):
+        Run(out)
 
-    with ResultFile(out):
+    with Run(out):
         pass  # The first has let go of it, and the refused one too.
 
 
-def test_without_locks_the_file_is_written_all_the_same(
+def test_without_file_locks_results_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_results, "fcntl", None)
+    monkeypatch.setattr(result_file, "fcntl", None)
 
-    with ResultFile(tmp_path / "out.jsonl") as results:
-        results.write(result(0))
+    with Run(tmp_path / "out.jsonl") as run:
+        run.write(result(0))
 
-    assert results.answered == 1
+    assert len(read(tmp_path / "out.jsonl")) == 1
 
 
 WRITER = """
 import sys
 from pathlib import Path
-from agy_actors.cli._prompts import PromptLine
-from agy_actors.cli._results import Result, ResultFile
-with ResultFile(Path(sys.argv[1])) as results:
+from agy_actors.cli.ledger import Ledger
+from agy_actors.cli.prompts import PromptLine
+from agy_actors.cli.records import Result
+from agy_actors.cli.result_file import ResultFile
+with ResultFile(Path(sys.argv[1]), Ledger(lambda: iter(()), "")) as results:
     for number in range(10**9):
         results.write(Result(PromptLine(number, str(number), "q"), "x" * 999, "a", 0.0))
         if number == 99:
@@ -248,24 +206,22 @@ with ResultFile(Path(sys.argv[1])) as results:
 """
 
 
-def test_a_killed_run_is_taken_up_where_it_was(tmp_path: Path) -> None:
+def test_a_killed_run_can_be_resumed(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(out)], stdout=subprocess.PIPE
-    ) as writer:
+    with programs.Popen([sys.executable, "-c", WRITER, str(out)], stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
         writer.kill()
 
-    with ResultFile(out) as results:
-        answered = results.answered
+    asked = [PromptLine(number, str(number), "q") for number in range(100)]
+    with Run(out, *asked) as run:
+        assert not run.pending
 
     records = read(out)
-    assert answered >= 100
-    assert [record["index"] for record in records] == list(range(answered))
+    assert [record["index"] for record in records] == list(range(len(records)))
 
 
-def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half(
+def test_a_full_disk_leaves_no_incomplete_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class FullDisk(io.FileIO):
@@ -279,13 +235,12 @@ def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half(
             return written
 
     out = tmp_path / "out.jsonl"
-    monkeypatch.setattr(_results, "_open", lambda path: FullDisk(path, "a+"))
+    monkeypatch.setattr(result_file, "_open", lambda path: FullDisk(path, "a+"))
 
-    with ResultFile(out) as results, pytest.raises(OSError, match="No space"):
+    with Run(out) as results, pytest.raises(OSError, match="No space"):
         results.write(result(0))
 
     assert out.read_bytes() == b""
-    assert results.answered == 0
 
 
 @pytest.mark.parametrize("path", [None, Path("-")])
@@ -297,9 +252,8 @@ def test_standard_output_is_written_and_stays_open(
     with io.TextIOWrapper(raw, encoding="ascii") as out:
         monkeypatch.setattr(sys, "stdout", out)
         out.write("before\n")
-        with ResultFile(path) as results:
+        with Run(path) as results:
             results.write(result(0, "Öl"))
-            assert not results.pending([prompt(0)])
         out.write("after\n")
         out.flush()
         lines = raw.getvalue().decode().splitlines()
@@ -315,7 +269,7 @@ def test_a_pipe_is_written_to_and_never_read(tmp_path: Path) -> None:
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        with ResultFile(fifo) as results:
+        with Run(fifo) as results:
             results.write(result(0))
         line = os.read(reader, 10_000)
     finally:
@@ -325,16 +279,16 @@ def test_a_pipe_is_written_to_and_never_read(tmp_path: Path) -> None:
 
 
 def test_a_closed_file_is_not_written_to(tmp_path: Path) -> None:
-    results = ResultFile(tmp_path / "out.jsonl")
+    results = ResultFile(tmp_path / "out.jsonl", ledger(prompt(0)))
     results.close()
     with contextlib.closing(results), pytest.raises(ValueError, match="closed"):
         results.write(result(0))
 
 
-def test_the_state_shows_in_the_repr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_repr_contains_the_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show: Callable[[ResultFile], str] = repr
 
-    with ResultFile(tmp_path / "out.jsonl") as results:
-        results.write(result(0))
+    with Run(tmp_path / "out.jsonl") as run:
+        run.write(result(0))
 
-    assert show(results) == f"<ResultFile {tmp_path / 'out.jsonl'}: 1 answered>"
+    assert show(run.file) == f"<ResultFile {tmp_path / 'out.jsonl'}>"

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 
 TURN = 10.0
-"""Seconds for a turn that must not wait for a hook that failed. Arbitrary."""
+"""Seconds for a turn that must not wait for a failed hook. Arbitrary."""
 
 
 class Odd(BaseException):
-    """What no `except Exception` catches."""
+    """An exception that `except Exception` does not catch."""
 
 
 RAISED: dict[str, Callable[[], BaseException]] = {
@@ -44,7 +44,7 @@ RAISED: dict[str, Callable[[], BaseException]] = {
     "generator": lambda: GeneratorExit("MARK"),
     "odd": lambda: Odd("MARK"),
 }
-"""What is no `Exception`."""
+"""Exceptions that are not `Exception`s."""
 
 
 def double(number: int) -> int:
@@ -112,7 +112,7 @@ ANSWERS: dict[str, Any] = {
     "ask_user": True,
     "confirmations": True,
 }
-"""The yes of each kind of hook, if it is not None."""
+"""The approving result of each kind of hook, if it is not None."""
 
 
 def decorated(kind: str) -> tuple[str, Callable[[Any], dict[str, Any]]]:
@@ -171,13 +171,13 @@ KINDS: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
         lambda function: {"hooks": [policy.enforce([policy.deny("double", when=function)])]},
     ),
 }
-"""How each kind is named in errors, and how to configure a hook of it."""
+"""The name of each kind in errors, and how to configure a hook of this kind."""
 
 
 def start(
     model: ScriptedModel, supervisor: SupervisorRef, kind: str, function: Any
 ) -> tuple[AgentRef, str]:
-    """Start an agent with a hook of a kind that a turn "go" calls, and return its name too."""
+    """Start an agent with a hook of a kind that a turn "go" calls; return also the hook's name."""
     name, settings = KINDS[kind]
     config = settings(function)
     if "nteraction" in kind:
@@ -195,7 +195,7 @@ def start(
 
 
 def assert_goes_on(agent: AgentRef, check: Check | None = None) -> None:
-    """The agent has not crashed, answers, and has its whole conversation."""
+    """Assert that the agent has not crashed, answers, and has its whole conversation."""
     if check is not None:
         check.armed = False
     assert agent.ask(Chat("hello", timeout=TURN)).text == "echo: hello"
@@ -208,7 +208,7 @@ def assert_goes_on(agent: AgentRef, check: Check | None = None) -> None:
 
 @contextlib.contextmanager
 def logged() -> Iterator[list[str]]:
-    """Note what is logged from WARNING on."""
+    """Record the log lines from WARNING on."""
     lines: list[str] = []
     logger.enable("agy_actors")
     sink = logger.add(lines.append, level="WARNING")

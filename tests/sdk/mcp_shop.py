@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 shop = MCPServer("shop", log_level="ERROR")
 greetings: list[str] = []
-"""What each request's header `x-greeting` said."""
+"""The header `x-greeting` of each request."""
 
 
 @shop.tool()
@@ -45,14 +45,14 @@ async def greeting() -> str:
 
 
 async def listening(scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
-    """Serve HTTP, and remember the greetings."""
+    """Serve HTTP, and record the greetings."""
     greetings.extend(v.decode() for k, v in scope.get("headers", ()) if k == b"x-greeting")
     await app(scope, receive, send)
 
 
 if __name__ == "__main__" and "http" not in sys.argv:
     shop.run("stdio")
-    time.sleep(float(os.environ.get("LINGER", "0")))  # Though nobody is left to serve.
+    time.sleep(float(os.environ.get("LINGER", "0")))  # Even if no client is left.
 elif __name__ == "__main__":
     app = shop.streamable_http_app()
     listener = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""How agents come to the MCP server in `mcp_shop.py`."""
+"""The ways in which agents use the MCP server in `mcp_shop.py`."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def stdio_shop(name: str = "shop", **overrides: Any) -> McpStdioServer:
 
 
 class HttpShop:
-    """A shop that is there already.
+    """A shop that runs already.
 
     Args:
-        port: the one it listens on.
+        port: its port.
     """
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/mcp"
 
     def server(self, name: str = "shop", **overrides: Any) -> McpStreamableHttpServer:
-        """Configure an agent's way to it."""
+        """Configure an agent to use it."""
         settings = {"force_all_tools_eager": True, **overrides}
         return McpStreamableHttpServer(name=name, url=self.url, **settings)
 

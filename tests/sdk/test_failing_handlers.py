@@ -1,4 +1,4 @@
-"""Hooks, policies and handlers that fail beside the ordinary turn: people, sessions, triggers."""
+"""Hooks, policies and handlers that fail outside ordinary turns: people, sessions, triggers."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_a_hook_that_fails_at_a_compaction_leaves_the_conversation_usable(
 # Errors.
 
 
-def test_a_hooks_error_holds_no_api_key(model: ScriptedModel, supervisor: SupervisorRef) -> None:
+def test_a_hooks_error_contains_no_api_key(model: ScriptedModel, supervisor: SupervisorRef) -> None:
     key = "a-secret-key-of-this-test"
 
     @hooks.pre_turn  # type: ignore[untyped-decorator] # the SDK's
@@ -236,7 +236,7 @@ def test_a_hooks_error_holds_no_api_key(model: ScriptedModel, supervisor: Superv
     assert lines
 
 
-def test_what_was_said_before_a_hook_failed_is_in_its_error(
+def test_the_error_of_a_failed_hook_has_the_text_before_the_failure(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     @hooks.post_turn  # type: ignore[untyped-decorator] # the SDK's

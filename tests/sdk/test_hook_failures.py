@@ -1,4 +1,4 @@
-"""Whatever a hook or a policy raises or returns in a turn, at most that turn ends."""
+"""A hook or a policy that fails in a turn ends at most that turn."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_a_hook_raises_in_a_turn(model: ScriptedModel, supervisor: SupervisorRef
     assert [request.prompt for request in model.requests] == ["hello"]
 
 
-# What is no `Exception`.
+# Exceptions that are not `Exception`s.
 
 
-@pytest.mark.parametrize("raised", ["exit", "cancelled"])
+@pytest.mark.parametrize("raised", ["exit", pytest.param("cancelled", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_exception_ends_the_turn_and_names_the_hook(
+def test_any_other_base_exception_ends_the_turn_and_names_the_hook(
     model: ScriptedModel, supervisor: SupervisorRef, kind: str, raised: str
 ) -> None:
     check = Check(kind, RAISED[raised])
@@ -75,7 +75,9 @@ def test_what_is_no_exception_ends_the_turn_and_names_the_hook(
 
 @pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])
 @pytest.mark.parametrize("raised", RAISED)
-@pytest.mark.parametrize("kind", ["pre_turn", "confirmations"])
+@pytest.mark.parametrize(
+    "kind", ["pre_turn", pytest.param("confirmations", marks=pytest.mark.slow)]
+)
 def test_sync_and_async_hooks_may_raise_anything(
     model: ScriptedModel, supervisor: SupervisorRef, kind: str, raised: str, sync: bool
 ) -> None:
@@ -131,7 +133,7 @@ def test_an_exception_of_a_hook_that_decides_on_the_turn_ends_it(
 
 
 @pytest.mark.parametrize("kind", ["on_interaction", "class OnInteractionHook"])
-def test_an_exception_of_a_hook_that_answers_questions_is_no_answer_and_ends_the_turn(
+def test_an_exception_of_a_hook_that_answers_questions_ends_the_turn_without_an_answer(
     model: ScriptedModel, supervisor: SupervisorRef, kind: str
 ) -> None:
     check = Check(kind, lambda: ValueError("MARK"))
@@ -148,7 +150,7 @@ def test_an_exception_of_a_hook_that_answers_questions_is_no_answer_and_ends_the
     "kind",
     ["pre_tool_call_decide", "class PreToolCallDecideHook", "when", "ask_user", "confirmations"],
 )
-def test_an_exception_of_a_hook_that_decides_on_a_tool_call_denies_it_and_the_turn_goes_on(
+def test_an_exception_of_a_hook_that_decides_on_a_tool_call_denies_it_and_the_turn_continues(
     model: ScriptedModel, supervisor: SupervisorRef, kind: str
 ) -> None:
     check = Check(kind, lambda: ValueError("MARK"))
@@ -168,7 +170,7 @@ def test_an_exception_of_a_hook_that_decides_on_a_tool_call_denies_it_and_the_tu
 @pytest.mark.parametrize(
     "kind", [kind for kind in KINDS if any(part in kind for part in ("ost", "rror", "_step"))]
 )
-def test_an_exception_of_a_hook_that_only_observes_is_logged_and_the_turn_goes_on(
+def test_an_exception_of_a_hook_that_only_observes_is_logged_and_the_turn_continues(
     model: ScriptedModel, supervisor: SupervisorRef, kind: str
 ) -> None:
     check = Check(kind, lambda: ValueError("MARK"))

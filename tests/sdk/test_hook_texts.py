@@ -1,4 +1,4 @@
-"""What a hook returns reaches the harness also where a part of it cannot be encoded."""
+"""The result of a hook reaches the harness also if a part cannot be encoded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from google.antigravity.types import (
 )
 
 from agy_actors import AgyActorsError, Chat, TurnDenied
-from agy_actors._harness.valid_values import replace_surrogates
+from agy_actors._sdk.valid_values import replace_surrogates
 from tests.sdk.failing_hooks import TURN, Check, assert_goes_on, double, logged, start
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ RESPONSE = QuestionResponse(freeform_response=LONE)
 
 
 def ask(model: ScriptedModel, supervisor: SupervisorRef, kind: str, returned: Any) -> str:
-    """Ask with a hook that returns something, and return what the model is told."""
+    """Ask with a hook that returns something, and return the text that the model gets."""
     check = Check(kind, lambda: returned)
     agent, name = start(model, supervisor, kind, check.sync())
     asked_before = len(model.requests)
@@ -74,7 +74,7 @@ def test_a_turn_is_denied_for_a_reason_that_cannot_be_encoded(
     ],
     ids=["denial", "denial by a class", "error", "answer"],
 )
-def test_the_model_is_told_what_a_hook_returned_with_lone_surrogates_replaced(
+def test_the_model_gets_the_result_of_a_hook_with_lone_surrogates_replaced(
     model: ScriptedModel, supervisor: SupervisorRef, kind: str, returned: Any
 ) -> None:
     assert "caf" in ask(model, supervisor, kind, returned)
@@ -83,14 +83,14 @@ def test_the_model_is_told_what_a_hook_returned_with_lone_surrogates_replaced(
 def test_arguments_that_a_hook_changed_are_the_tools_with_lone_surrogates_replaced(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
-    # The tool doubles what it is given, and so a text.
+    # The tool doubles its argument, here a text.
     changed = HookResult(modified_args={"number": LONE})
     told = ask(model, supervisor, "pre_tool_call_decide", changed)
 
     assert told.count("caf") >= 2
 
 
-def test_a_turn_goes_on_for_a_reason_that_cannot_be_encoded(
+def test_a_turn_continues_for_a_reason_that_cannot_be_encoded(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     results = iter([StopHookResult(decision=StopDecision.CONTINUE, reason=LONE)])
@@ -104,7 +104,7 @@ def test_a_turn_goes_on_for_a_reason_that_cannot_be_encoded(
     assert_goes_on(agent, check)
 
 
-def test_arguments_that_refer_to_themselves_harm_no_turn(
+def test_arguments_that_refer_to_themselves_do_not_end_the_turn(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     changed: dict[str, Any] = {}
@@ -144,11 +144,11 @@ def test_lone_surrogates_are_replaced_at_any_depth(value: Any, expected: Any) ->
 @pytest.mark.parametrize(
     "value", [None, 5, "a", VALID, [1, "a"], ("a",), {"a": ["b"]}, {"a"}, HookResult(message="a")]
 )
-def test_what_holds_no_lone_surrogate_stays_the_same_object(value: Any) -> None:
+def test_a_value_without_lone_surrogates_stays_the_same_object(value: Any) -> None:
     assert replace_surrogates(value) is value
 
 
-def test_a_policy_that_denies_by_a_name_that_can_be_encoded_is_as_it_is(
+def test_a_policy_whose_texts_can_be_encoded_is_unchanged(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     rule = policy.deny("double", name="na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve")

@@ -1,4 +1,4 @@
-"""The SDK's hooks, as an actor's agent runs them."""
+"""The SDK's hooks in an agent of an actor."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from agy_actors import SupervisorRef
 
 SAY_OUTPUT = say(lambda request: request.tool_results[-1].output)
-"""The model repeats what it was told that the last tool gave."""
+"""Let the model repeat the last tool's result."""
 
 
 def double(number: int) -> int:
@@ -72,7 +72,7 @@ def test_a_hook_decides_on_the_arguments_that_the_one_before_it_has_changed(
     assert "MARK: too big" in denied
 
 
-def test_a_hook_for_tools_errors_may_leave_some_of_them_as_they_are(
+def test_a_hook_for_tools_errors_may_leave_some_unchanged(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     failures: list[ToolExecutionError] = []
@@ -100,10 +100,10 @@ def test_a_hook_for_tools_errors_may_leave_some_of_them_as_they_are(
         ("fail", "one"),
         ("fail", "two"),
     ]
-    assert results == []  # A tool that failed has none.
+    assert results == []  # A failed tool has no result.
 
 
-def test_a_stop_hook_has_each_turn_go_on_as_often_as_it_says(
+def test_a_stop_hook_decides_how_often_a_turn_continues(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     seen: list[tuple[str, int]] = []
@@ -126,7 +126,7 @@ def test_a_stop_hook_has_each_turn_go_on_as_often_as_it_says(
     assert "MARK: say more" in model.requests[2].messages[-1][1]
 
 
-def test_hooks_share_what_they_keep_in_the_session_and_in_the_turn(
+def test_hooks_share_the_values_in_the_session_and_in_the_turn(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     seen: list[tuple[Any, Any]] = []
@@ -195,5 +195,5 @@ def test_a_hook_that_raises_breaks_neither_the_turn_nor_the_agent(
     used, denied = [result.output for result in model.requests[-1].tool_results]
     assert reply.text == "done"
     assert '"result": 2' in used
-    assert "MARK" in denied  # Who cannot decide, denies.
+    assert "MARK" in denied  # A hook that cannot decide denies.
     assert agent.ask(Chat("hello"), timeout=PATIENCE).text == "echo: hello"

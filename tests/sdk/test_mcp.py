@@ -38,7 +38,7 @@ def mcp_tools(agent: AgentRef) -> set[str]:
 
 
 def ask_pid(agent: AgentRef, model: ScriptedModel) -> psutil.Process:
-    """Have an agent's server tell its process."""
+    """Let an agent's server report its process."""
     model.then(call_tool("mcp_shop_pid"), say("done"))
     agent.ask(Chat("pid"))
     found = re.search(r"pid (\d+)", model.requests[-1].tool_results[-1].output)
@@ -75,7 +75,7 @@ def test_a_tool_of_a_server_over_http_answers_and_gets_the_configured_headers(
     assert f"hello-{protocol}" in greeting.output
 
 
-def test_an_mcp_tools_error_is_told_to_the_model_and_the_turn_goes_on(
+def test_the_model_gets_an_mcp_tools_error_and_the_turn_continues(
     model: ScriptedModel, supervisor: SupervisorRef, shop: HttpShop
 ) -> None:
     agent = supervisor.create_agent(model.openai_config(mcp_servers=[shop.server()]))
@@ -147,7 +147,7 @@ def test_tools_that_are_loaded_when_needed_are_called_by_their_servers_name(
     assert mcp_tools(agent) == {f"shop/{name}" for name in ALL}
 
 
-def test_hooks_see_the_calls_of_mcp_tools_and_whose_they_are(
+def test_hooks_get_the_calls_of_mcp_tools_with_their_servers(
     model: ScriptedModel, supervisor: SupervisorRef, shop: HttpShop
 ) -> None:
     seen: list[tuple[str, str | None, str]] = []
@@ -215,7 +215,7 @@ def test_a_server_over_stdio_answers_and_ends_with_its_agent(
     until(lambda: has_ended(process))
 
 
-def test_a_server_over_stdio_ends_with_a_killed_process_and_a_restart_has_one_of_its_own(
+def test_a_server_over_stdio_ends_with_a_killed_process_and_a_restart_starts_another(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     agent = supervisor.create_agent(model.openai_config(mcp_servers=[stdio_shop()]))
@@ -245,7 +245,7 @@ def test_a_server_that_does_not_end_by_itself_is_ended_with_its_agents_process(
     until(lambda: has_ended(process))
 
 
-def test_a_server_that_does_not_start_is_named_in_the_error_and_tried_again_in_the_next_turn(
+def test_a_server_that_does_not_start_is_named_in_the_error_and_retried_in_the_next_turn(
     model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path
 ) -> None:
     program = tmp_path / "server"

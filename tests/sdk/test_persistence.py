@@ -1,4 +1,4 @@
-"""What is kept of a conversation, and where."""
+"""The files of a conversation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_conversation_is_kept_with_its_supervisors_state_and_nowhere_else(
     model: ScriptedModel, tmp_path: Path
 ) -> None:
     with Supervisor.start(state_dir=tmp_path) as supervisor:
-        # A name that was never used: the conversation's id is made of it.
+        # A name that was never used: the conversation's id depends on it.
         agent = supervisor.create_agent(model.openai_config(), f"poet {uuid.uuid4()}")
         conversation = converse(agent)
         agent.ask(Disconnect())
@@ -35,9 +35,7 @@ def test_a_conversation_is_kept_with_its_supervisors_state_and_nowhere_else(
     assert not Path("~/.gemini/antigravity/brain", conversation).expanduser().exists()
 
 
-def test_nothing_is_left_of_a_conversation_that_is_deleted(
-    model: ScriptedModel, tmp_path: Path
-) -> None:
+def test_a_deleted_conversation_leaves_no_files(model: ScriptedModel, tmp_path: Path) -> None:
     with Supervisor.start(state_dir=tmp_path) as supervisor:
         agent = supervisor.create_agent(model.openai_config(), "poet")
         conversation = converse(agent)

@@ -1,4 +1,4 @@
-"""The SDK's policies, as they hold for an actor's agent."""
+"""The SDK's policies in an agent of an actor."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ CALLS = [
     call_tool("pay", {"amount": 5}),
     call_tool("pay", {"amount": 50}),
 ]
-"""What the model calls, one after another."""
+"""The model's calls, one after another."""
 
 ALL = policy.allow_all()
-"""What no policy names is denied, so most lists need it."""
+"""A tool that no policy names is denied, so most lists need it."""
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_policies_decide_which_calls_are_made(
 
 
 @pytest.mark.parametrize("hooked", [False, True])
-def test_a_denial_is_told_to_the_model_with_its_reason(
+def test_the_model_gets_a_denial_with_its_reason(
     model: ScriptedModel, supervisor: SupervisorRef, ledger: Ledger, *, hooked: bool
 ) -> None:
     policies = [policy.deny("pay", reason="MARK"), ALL]
@@ -135,7 +135,7 @@ def test_a_denial_is_told_to_the_model_with_its_reason(
     assert ledger.used == []
 
 
-def test_a_turn_goes_on_after_any_number_of_denials(
+def test_a_turn_continues_after_any_number_of_denials(
     model: ScriptedModel, supervisor: SupervisorRef, ledger: Ledger
 ) -> None:
     model.then(*[call_tool("look")] * 4, say("I give up."))
@@ -147,13 +147,13 @@ def test_a_turn_goes_on_after_any_number_of_denials(
 
 
 def run(command: str, folder: Path) -> Reply:
-    """Have the model run a command."""
+    """Let the model run a command."""
     args = {"CommandLine": command, "Cwd": str(folder), "WaitMsBeforeAsync": 5000}
     return call_tool("run_command", args)
 
 
 def write(path: Path) -> Reply:
-    """Have the model write a file."""
+    """Let the model write a file."""
     args = {"TargetFile": str(path), "Overwrite": True, "CodeContent": "x", "Description": "x"}
     return call_tool("write_to_file", args)
 
@@ -184,7 +184,7 @@ def test_the_default_denies_commands_or_asks_about_them_and_nothing_else(
     assert asked == ["touch made"] * handled
 
 
-def test_a_configuration_with_defaults_reads_files_and_knows_no_tool_that_writes(
+def test_a_default_configuration_reads_files_and_has_no_tool_that_writes(
     model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path
 ) -> None:
     (tmp_path / "news.txt").write_text("MARK")
@@ -211,7 +211,7 @@ def test_tools_that_write_without_any_policy_are_a_start_error(
 
 
 @pytest.mark.parametrize("answer", [True, False])
-def test_an_automatic_policy_asks_about_what_its_model_cannot_clear(
+def test_an_automatic_policy_asks_about_calls_that_its_model_does_not_approve(
     model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path, *, answer: bool
 ) -> None:
     reasons: list[str] = []

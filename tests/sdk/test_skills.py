@@ -69,7 +69,7 @@ def test_a_skill_in_a_folder_is_announced_to_the_model_which_reads_it(
     folder = write_skill(tmp_path / "skills", "juggling")
     config = model.openai_config(
         skills_paths=[folder],
-        system_instructions=None,  # Custom ones replace what announces them.
+        system_instructions=None,  # Custom instructions replace the ones that announce skills.
         capabilities=CapabilitiesConfig(
             enabled_tools=[BuiltinTools.VIEW_FILE], enable_subagents=False
         ),

@@ -30,7 +30,7 @@ from agy_actors import (
     ShutdownAgent,
     Supervisor,
 )
-from agy_actors._agent._turn import Turn
+from agy_actors._agents.turn import Turn
 from agy_actors.testing import ScriptedModel, Usage, call_tool, say
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def last_output(model: ScriptedModel) -> str:
 
 
 def wait_for(subagent: threading.Event) -> Callable[[ModelRequest], str]:
-    """Say so, and let the subagent end from then on: so it ends after its agent has said it."""
+    """Let the subagent end from now on, so that it ends after its agent's text."""
 
     def wait(_: ModelRequest) -> str:
         subagent.set()
@@ -81,12 +81,12 @@ def wait_for(subagent: threading.Event) -> Callable[[ModelRequest], str]:
 
 
 def heard(text: str) -> Callable[[ModelRequest], bool]:
-    """Tell a request of the agent that has heard from its subagent."""
+    """Recognise a request of the agent after its subagent's report."""
     return lambda request: not is_subagents(request) and text in request.messages[-1][1]
 
 
 @pytest.mark.parametrize("protocol", ["openai", "gemini"])
-def test_a_subagent_does_its_part_of_a_turn_and_the_agent_goes_on_with_its_answer(
+def test_a_subagent_does_its_part_of_a_turn_and_the_agent_continues_with_its_answer(
     model: ScriptedModel, supervisor: SupervisorRef, protocol: str
 ) -> None:
     configure = model.openai_config if protocol == "openai" else model.gemini_config
@@ -116,11 +116,11 @@ def test_a_subagent_does_its_part_of_a_turn_and_the_agent_goes_on_with_its_answe
     assert reply.usage == agent.ask(GetTotalUsage())
     assert reply.usage is not None
     requests = len(model.requests)
-    assert reply.usage.total_token_count == (requests - 2) * 1001 + 2 * 110  # Its part included.
+    assert reply.usage.total_token_count == (requests - 2) * 1001 + 2 * 110  # Including its part.
     assert agent.ask(IsIdle()) is True
 
 
-def test_the_history_tells_a_subagents_steps_from_the_agents(
+def test_the_history_distinguishes_a_subagents_steps_from_the_agents(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     config = model.openai_config(subagents=[translator()], capabilities=DELEGATES)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Shop:
-    """Everything that a configuration can bring along, and what came of it."""
+    """Everything that a configuration can have, and the results."""
 
     def __init__(self) -> None:
         self.sold: list[tuple[str, int]] = []
@@ -70,7 +70,7 @@ class Shop:
 
 
 def have_a_day(model: ScriptedModel, agent: AgentRef, shop: Shop) -> list[str]:
-    """Have the agent sell and give away, then hear the news; return what the model was told."""
+    """Let the agent sell and give away, then get the news; return what the model received."""
     model.then(
         call_tool("sell", {"article": "pen", "count": 50}),
         call_tool("give_away", {"article": "ink"}),
@@ -81,7 +81,7 @@ def have_a_day(model: ScriptedModel, agent: AgentRef, shop: Shop) -> list[str]:
     reactions = count_reactions(agent)
     model.then(say("I see."))
     shop.news.set()
-    # Not when the model is asked: the agent may hear of a trigger's turn later than that.
+    # Not when the model is asked: the agent may learn of a trigger's turn later than that.
     until(lambda: count_reactions(agent) == reactions + 1)
     agent.ask(WaitForIdle(), timeout=PATIENCE)
     return told
@@ -107,7 +107,7 @@ def test_all_of_a_configuration_works_together_and_again_after_a_crash(
         assert "sold 10" in sold  # Of 50: a hook has changed the argument.
         assert "MARK" in refused
     assert shop.sold == [("pen", 10)] * 2
-    # In no order: the harness tells of a session's start when it comes to it. A trigger's turn
+    # In any order: the harness reports a session's start at an unspecified time. A trigger's turn
     # has no such hook.
     assert sorted(shop.seen) == ["asked to sell"] * 2 + ["started"] * 2
     assert count_reactions(agent) == 2

@@ -1,4 +1,4 @@
-"""Whatever a custom tool raises or returns, the model is told, and the turn goes on."""
+"""The model gets every error and result of a custom tool, and the turn continues."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ TURN = 10.0
 
 
 class Odd(BaseException):
-    """What no `except Exception` catches."""
+    """An exception that `except Exception` does not catch."""
 
 
 class Unreadable(Exception):
-    """What cannot say what is wrong."""
+    """An exception whose text cannot be read."""
 
     def __str__(self) -> str:
         raise SystemExit("no text")
@@ -68,7 +68,7 @@ def raised(request: pytest.FixtureRequest) -> tuple[Callable[[], BaseException],
 def call(
     model: ScriptedModel, supervisor: SupervisorRef, tool: Callable[..., Any], **args: Any
 ) -> str:
-    """Have the model call a tool, and return what it is told of the call."""
+    """Let the model call a tool, and return the result that it gets."""
     name = getattr(tool, "__name__", None) or type(tool).__name__
     model.then(call_tool(name, args), say("done"))
     agent = supervisor.create_agent(model.openai_config(tools=[tool]))
@@ -79,7 +79,7 @@ def call(
     return str(told[0])
 
 
-def test_the_model_is_told_whatever_a_tool_raises(
+def test_the_model_gets_every_exception_of_a_tool(
     model: ScriptedModel, supervisor: SupervisorRef, raised: tuple[Callable[[], Any], str]
 ) -> None:
     make, told = raised
@@ -91,7 +91,7 @@ def test_the_model_is_told_whatever_a_tool_raises(
     assert told in call(model, supervisor, tool)
 
 
-def test_the_model_is_told_whatever_an_async_tool_raises(
+def test_the_model_gets_every_exception_of_an_async_tool(
     model: ScriptedModel, supervisor: SupervisorRef, raised: tuple[Callable[[], Any], str]
 ) -> None:
     make, told = raised
@@ -105,7 +105,7 @@ def test_the_model_is_told_whatever_an_async_tool_raises(
 
 
 class Users:
-    """Tools that are no plain functions."""
+    """Tools that are not plain functions."""
 
     def find(self, name: str) -> str:
         """Find a user."""
@@ -155,7 +155,7 @@ def test_a_tool_that_has_its_agents_context_may_raise_anything(
     assert "SystemExit: hello ToolContext" in call(model, supervisor, tool, word="hello")
 
 
-def test_a_tool_that_cancels_itself_is_told_to_the_model(
+def test_the_model_learns_of_a_tool_that_cancels_itself(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     async def tool() -> None:
@@ -199,7 +199,7 @@ def test_a_subagents_tool_may_raise_anything(
     assert any("StopIteration" in output for output in told)
 
 
-def test_an_agent_as_a_tool_that_cannot_answer_is_told_to_the_model(
+def test_the_model_gets_the_error_of_an_agent_as_a_tool(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     def find() -> str:
@@ -247,15 +247,15 @@ async def async_numbers() -> Any:
         (lambda: b"\xff", "xff"),
         (lambda: float("nan"), '"NaN"'),
         (lambda: {"most": float("inf")}, '"Infinity"'),
-        (lambda: "caf\ud800e", "no valid Unicode"),
-        (lambda: {"name": ["caf\ud800e"]}, "no valid Unicode"),
+        (lambda: "caf\ud800e", "not valid Unicode"),
+        (lambda: {"name": ["caf\ud800e"]}, "not valid Unicode"),
         (cycle, "[...]"),
         (lambda: deep(100_000), "cannot be turned into JSON"),
         (itertools.count, "truncated"),
     ],
     ids=["object", "bytes", "nan", "inf", "text", "nested-text", "cycle", "deep", "endless"],
 )
-def test_a_result_that_json_does_not_have_is_told_to_the_model(
+def test_the_model_learns_of_a_result_that_json_does_not_support(
     model: ScriptedModel, supervisor: SupervisorRef, make: Callable[[], Any], told: str
 ) -> None:
     def tool() -> Any:
@@ -266,7 +266,7 @@ def test_a_result_that_json_does_not_have_is_told_to_the_model(
 
 
 @pytest.mark.parametrize("tool", [numbers, async_numbers])
-def test_a_tool_that_is_a_generator_is_told_to_the_model(
+def test_the_model_learns_that_a_tool_is_a_generator(
     model: ScriptedModel, supervisor: SupervisorRef, tool: Callable[..., Any]
 ) -> None:
     assert "generator; it must return the values" in call(model, supervisor, tool)
@@ -344,17 +344,17 @@ def test_the_end_of_its_agent_cancels_an_async_tool(
 def test_a_timeout_names_no_tool_of_an_earlier_turn(
     model: ScriptedModel, supervisor: SupervisorRef, kind: str
 ) -> None:
-    called, go_on = threading.Event(), threading.Event()
+    called, release = threading.Event(), threading.Event()
 
     def block() -> str:
         """Wait."""
         called.set()
-        return str(go_on.wait(PATIENCE))
+        return str(release.wait(PATIENCE))
 
     async def block_async() -> str:
         """Wait."""
         called.set()
-        return str(await asyncio.to_thread(go_on.wait, PATIENCE))
+        return str(await asyncio.to_thread(release.wait, PATIENCE))
 
     tool = block if kind == "sync" else block_async
     tool.__name__ = "block"
@@ -367,12 +367,12 @@ def test_a_timeout_names_no_tool_of_an_earlier_turn(
 
     with pytest.raises(TurnTimeout) as caught:
         agent.ask(Chat("again", timeout=0.5))
-    go_on.set()
+    release.set()
 
     assert "block" not in str(caught.value)
 
 
-def test_a_tool_that_is_done_is_waited_for_no_more(
+def test_a_tool_that_has_ended_is_no_longer_waited_for(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     def count() -> int:
@@ -389,10 +389,10 @@ def test_a_tool_that_is_done_is_waited_for_no_more(
     assert "count" not in str(caught.value)
 
 
-def test_a_tool_at_work_is_named_whichever_it_is(
+def test_each_kind_of_running_tool_is_named(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
-    go_on = threading.Event()
+    release = threading.Event()
 
     def quick() -> str:
         """Be done."""
@@ -400,7 +400,7 @@ def test_a_tool_at_work_is_named_whichever_it_is(
 
     def slow() -> str:
         """Wait."""
-        return str(go_on.wait(PATIENCE))
+        return str(release.wait(PATIENCE))
 
     both = call_tools([ToolCall("quick"), ToolCall("slow")])
     model.then(call_tool("quick"), both)
@@ -408,7 +408,7 @@ def test_a_tool_at_work_is_named_whichever_it_is(
 
     with pytest.raises(TurnTimeout) as caught:
         agent.ask(Chat("go", timeout=1))
-    go_on.set()
+    release.set()
 
     assert "waited for slow" in str(caught.value)
     assert "quick" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The SDK's custom tools, as an actor's agent runs them."""
+"""The SDK's custom tools in an agent of an actor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agy_actors.testing import ModelRequest
 
 SAY_OUTPUT = say(lambda request: request.tool_results[-1].output)
-"""The model repeats what it was told that the last tool gave."""
+"""Let the model repeat the last tool's result."""
 
 
 ADD_SCHEMA = {
@@ -48,7 +48,7 @@ class Adder:
 
 
 def parameters(request: ModelRequest, tool: str) -> dict[str, Any]:
-    """Return the arguments that the model may give to a tool, and what they are."""
+    """Return the arguments of a tool that the model sees, with their types."""
     [found] = [
         entry["function"]["parameters"]["properties"]
         for entry in request.body["tools"]
@@ -95,15 +95,15 @@ def test_tools_may_be_functions_coroutine_functions_and_objects(
     assert threading.current_thread() not in threads.values()
 
 
-def test_a_tool_that_blocks_holds_up_no_query(
+def test_a_tool_that_blocks_delays_no_query(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
-    called, go_on = threading.Event(), threading.Event()
+    called, release = threading.Event(), threading.Event()
 
     def block() -> str:
         """Wait."""
         called.set()
-        return str(go_on.wait(PATIENCE))
+        return str(release.wait(PATIENCE))
 
     model.then(call_tool("block"), SAY_OUTPUT)
     agent = supervisor.create_agent(model.openai_config(tools=[block]))
@@ -111,7 +111,7 @@ def test_a_tool_that_blocks_holds_up_no_query(
     assert called.wait(PATIENCE)
 
     idle = agent.ask(IsIdle(), timeout=PATIENCE)
-    go_on.set()
+    release.set()
 
     assert not idle
     assert "True" in future.get(timeout=PATIENCE).text
@@ -138,7 +138,7 @@ def test_tools_that_are_called_at_once_each_answer_their_own_call(
     assert len(model.requests) == 2  # One answer for all of them.
 
 
-def test_a_tools_context_is_of_the_conversation_and_no_argument_of_the_models(
+def test_a_tools_context_belongs_to_the_conversation_and_is_not_an_argument_for_the_model(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     def remember(word: str, ctx: ToolContext) -> str:
@@ -191,7 +191,7 @@ def test_arguments_come_as_the_types_that_the_tool_names(
     assert orders == [([Line(article="pen", count=3)] * 2, date(2024, 2, 29))]
 
 
-def test_a_tool_that_raises_is_told_to_the_model_and_the_turn_goes_on(
+def test_the_model_gets_the_error_of_a_tool_and_the_turn_continues(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     def divide(by: int) -> float:
@@ -221,7 +221,7 @@ def test_a_tool_that_raises_is_told_to_the_model_and_the_turn_goes_on(
     assert agent.ask(GetStatistics()).restarts == 0
 
 
-def test_agents_at_work_side_by_side_have_tools_of_their_own(
+def test_agents_that_work_at_the_same_time_have_their_own_tools(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     names = ("north", "east", "south")
@@ -230,7 +230,7 @@ def test_agents_at_work_side_by_side_have_tools_of_their_own(
     def make_tool(name: str) -> Callable[[], str]:
         def tool() -> str:
             """Say where you are."""
-            together.wait()  # None is done before all have begun.
+            together.wait()  # No call ends before all have begun.
             return f"in the {name}"
 
         tool.__name__ = name
@@ -254,7 +254,7 @@ def test_agents_at_work_side_by_side_have_tools_of_their_own(
     assert {request.tools for request in model.requests} == {(name,) for name in names}
 
 
-def test_what_a_tool_gives_is_cut_where_the_configuration_says(
+def test_a_tools_result_is_cut_at_the_configured_length(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     def recite() -> str:

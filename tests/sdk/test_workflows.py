@@ -75,7 +75,7 @@ def test_a_workflows_agents_work_and_its_output_goes_to_the_model_and_into_the_h
     reply = agent.ask(Chat(f"Run the workflow script at `{path}` using the `run_workflow` tool."))
 
     assert reply.text.startswith("Wait. Seven in all.")
-    assert "Finished" not in reply.text  # That is its agents', and so is what they say.
+    assert "Finished" not in reply.text  # It comes from its agents, like their texts.
     assert reply.structured_output is None
     assert reply.tool_calls[0].name == BuiltinTools.RUN_WORKFLOW.value
     progress = workflow_step(agent).workflow_progress
@@ -92,7 +92,7 @@ def test_a_workflows_agents_work_and_its_output_goes_to_the_model_and_into_the_h
     }
 
 
-def test_a_workflow_that_fails_is_told_to_the_model_and_the_turn_goes_on(
+def test_the_model_gets_the_error_of_a_workflow_and_the_turn_continues(
     model: ScriptedModel, agent: AgentRef
 ) -> None:
     model.when(lambda request: "division" in last_message(request), say("It broke."))

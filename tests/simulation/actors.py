@@ -7,7 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from agy_actors import AsyncioActor
-from agy_actors._kernel import Lane, Message
+from agy_actors._actors.message import Lane, Message
 from tests.simulation.threads import seconds
 
 if TYPE_CHECKING:
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Echo(AsyncioActor):
-    """Answers with what it was asked."""
+    """Replies with the message."""
 
     def on_receive(self, message: Any) -> Any:
         return message
 
 
 class Sleeper(AsyncioActor):
-    """Answers after as many seconds as it was asked for."""
+    """Replies after the number of seconds in the message."""
 
     async def on_receive(self, message: float) -> float:
         await asyncio.sleep(seconds(message))
@@ -30,7 +30,7 @@ class Sleeper(AsyncioActor):
 
 
 class Relay(AsyncioActor):
-    """Passes on what it is told, and keeps it."""
+    """Forwards each message, and keeps it."""
 
     def __init__(self, after: Any = None) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Relay(AsyncioActor):
 
 
 class Register(AsyncioActor):
-    """A value that is read and written, one message each."""
+    """A value with one message to read it and one to write it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Work(Message[str]):
 
 
 class Worker(AsyncioActor):
-    """Does its work one turn at a time, and keeps a diary."""
+    """Does its work one turn at a time, and records each start and end."""
 
     def __init__(self, diary: list[tuple[str, str]], capacity: int = 1000) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class Worker(AsyncioActor):
 
 
 class Asker(AsyncioActor):
-    """Asks another, and blocks its own thread meanwhile."""
+    """Asks another actor, and blocks its own thread until the reply."""
 
     def __init__(self, other: Callable[[], Any]) -> None:
         super().__init__()

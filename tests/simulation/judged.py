@@ -1,4 +1,4 @@
-"""Assertions about a simulation that has ended show its schedule, as those inside it do."""
+"""Assertions about an ended simulation show its schedule, as assertions inside it do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def judged(world: World) -> Iterator[None]:
-    """Add the trace and the token of a simulation to what fails in the block."""
+    """Add the trace and the token of a simulation to an error of the block."""
     try:
         yield
     except AssertionError as error:

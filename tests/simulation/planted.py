@@ -1,4 +1,4 @@
-"""Reads `planted_bugs.diff`, and plants what it has in a copy of the package."""
+"""Reads `planted_bugs.diff`, and plants its bugs in a copy of the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BUGS = Path(__file__).with_name("planted_bugs.diff")
 
 @dataclasses.dataclass
 class Edit:
-    """Replaces lines that stand once in a file of the package."""
+    """Replaces lines that occur once in a file of the package."""
 
     file: str
     old: str = ""
@@ -21,14 +21,14 @@ class Edit:
 
 @dataclasses.dataclass
 class Bug:
-    """A mistake, and where it is made."""
+    """A bug and its edits."""
 
     name: str
     edits: list[Edit] = dataclasses.field(default_factory=list)
 
 
 def read_bugs() -> list[Bug]:
-    """Return all of them."""
+    """Return all planted bugs."""
     bugs: list[Bug] = []
     for line in _BUGS.read_text().splitlines():
         sign, rest = line[:1], line[1:]
@@ -46,14 +46,14 @@ def read_bugs() -> list[Bug]:
 
 
 def plant(bug: Bug, package: Path) -> None:
-    """Make the mistake.
+    """Plant a bug.
 
     Args:
-        bug: the mistake.
+        bug: the bug.
         package: a copy of the package.
 
     Raises:
-        ValueError: the lines that it is in do not stand there, once.
+        ValueError: a file does not contain the lines of an edit exactly once.
     """
     for edit in bug.edits:
         file = package / edit.file

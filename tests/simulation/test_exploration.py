@@ -1,8 +1,8 @@
-"""Schedules of all kinds find planted bugs, and make them small."""
+"""All kinds of schedules find planted bugs, and simplify their schedules."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hypothesis
 import pytest
@@ -22,9 +22,6 @@ from agy_actors.testing import (
 )
 from tests.simulation.actors import Echo, Register
 
-if TYPE_CHECKING:
-    from agy_actors.testing._exploration import Schedules
-
 QUICK = hypothesis.settings(
     max_examples=200,
     deadline=None,
@@ -36,7 +33,7 @@ QUICK = hypothesis.settings(
 
 
 def lost_update(sim: Simulation) -> None:
-    """Two clients read, and then write what they read and one more: a user's race."""
+    """Let two clients read a value, then write it plus one: a race."""
     register = Register.start()
 
     async def increment() -> None:
@@ -53,7 +50,7 @@ def lost_update(sim: Simulation) -> None:
 
 
 def rare(sim: Simulation) -> None:
-    """Fail only if the third message overtakes the first two."""
+    """Fail only if the third message arrives before the first two."""
     register = Register.start()
 
     def write(value: int) -> None:
@@ -66,7 +63,7 @@ def rare(sim: Simulation) -> None:
 
 
 def sound(sim: Simulation) -> None:
-    """Do the same with one message for each update: no race."""
+    """Do the same with one message for each update, which has no race."""
     register = Register.start()
 
     def increment() -> None:
@@ -83,20 +80,90 @@ def deviations_of(error: BaseException) -> int:
 
 
 @pytest.mark.parametrize(
-    "strategy", [RandomSchedules(0), PctSchedules(0), Exhaustive(2)], ids=lambda s: type(s).__name__
+    "strategy", [RandomSchedules, PctSchedules], ids=lambda strategy: strategy.__name__
 )
 @pytest.mark.parametrize("scenario", [lost_update, rare], ids=lambda s: s.__name__)
-def test_a_race_is_found_and_shrunk_to_few_deviations(scenario: Any, strategy: Schedules) -> None:
-    with pytest.raises(AssertionError) as raised:
-        explore(scenario, strategy, runs=500)
+def test_a_race_is_found_and_shrunk_to_few_deviations(
+    scenario: Any, strategy: type[RandomSchedules]
+) -> None:
+    with pytest.raises(AssertionError) as found:
+        explore(scenario, strategy(0), runs=500, shrink=0)
+    with pytest.raises(AssertionError) as shrunk:
+        explore(scenario, strategy(0), runs=500)
 
-    assert deviations_of(raised.value) <= 3
+    fewest = fewest_deviations(scenario)
+    assert deviations_of(found.value) > deviations_of(shrunk.value) == fewest
+    token = shrunk.value.__notes__[0].partition("Simulation.replay('")[2].partition("'")[0]
+    again = Simulation.replay(token)
+    with pytest.raises(AssertionError):
+        again.run(scenario)
+    assert sum(map(bool, again.choices)) == fewest
+
+
+def fewest_deviations(scenario: Any) -> int:
+    """Return the number of deviations of the simplest schedule in which a scenario fails."""
+    for bound in range(4):
+        try:
+            assert explore(scenario, Exhaustive(bound), runs=20_000, shrink=0).complete
+        except AssertionError as error:
+            return deviations_of(error)
+    pytest.fail("no schedule of few deviations fails")
+
+
+class TheLast:
+    """One schedule alone: the last of all values that are drawn, in first come, first served."""
+
+    def __init__(self) -> None:
+        self._left: list[Any] = [self]
+
+    def next(self, last: Simulation | None) -> Any:
+        return self._left.pop() if self._left else None
+
+    def choose(self, width: int, ready: Any) -> int:
+        return 0 if ready else width - 1
+
+
+def test_a_shrunk_failure_is_of_the_type_that_was_found() -> None:
+    def scenario(sim: Simulation) -> None:
+        first, second, _ = (sim.choose(False, True) for _ in range(3))
+        if first and second:
+            raise LookupError("both")
+        if first or second:
+            raise ValueError("another failure, and a simpler one")
+
+    with pytest.raises(LookupError) as raised:
+        explore(scenario, TheLast())
+
+    assert deviations_of(raised.value) == 2  # And not the third.
+
+
+def test_a_shrunk_failure_has_the_earliest_and_smallest_choices() -> None:
+    def scenario(sim: Simulation) -> None:
+        chosen = [sim.choose(*range(4)) for _ in range(2)]
+        assert not any(chosen), f"chose {chosen}"
+
+    with pytest.raises(AssertionError, match=r"chose \[0, 1\]|chose \[1, 0\]"):
+        explore(scenario, TheLast())
+
+
+def test_shrinking_a_failure_stays_within_its_budget() -> None:
+    runs = []
+
+    def scenario(sim: Simulation) -> None:
+        runs.append([sim.choose(False, True) for _ in range(50)])
+        assert sum(runs[-1]) < 25
+
+    with pytest.raises(AssertionError) as raised:
+        explore(scenario, TheLast(), shrink=7)
+
+    assert len(runs) == 1 + 7
+    assert "found in run 1, and simplified in 7 more" in raised.value.__notes__[1]
 
 
 @pytest.mark.parametrize(
     "strategy", [RandomSchedules(0), PctSchedules(0)], ids=lambda s: type(s).__name__
 )
-def test_what_is_sound_passes_in_every_schedule(strategy: Schedules) -> None:
+def test_a_correct_scenario_passes_in_every_schedule(strategy: Any) -> None:
     result = explore(sound, strategy, runs=200)
 
     assert result.runs == 200
@@ -108,16 +175,41 @@ def test_a_small_scenario_is_explored_to_its_end() -> None:
 
     def scenario(sim: Simulation) -> None:
         register = Register.start()
-        for value in (1, 2):
+        for value in (1, 2, 3):
             sim.client(register.tell, ("write", value))
         sim.sleep(1)
         orders.add(register.ask(("read",)))
 
-    result = explore(scenario, Exhaustive(), runs=5000)
+    result = explore(scenario, Exhaustive(), runs=50_000)
 
     assert result.complete
     assert result.runs == result.distinct
-    assert orders == {1, 2}
+    assert orders == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("deviations", "combinations"),
+    [(None, 24), (0, 1), (1, 1 + 3 + 2 + 1), (2, 24 - 3 * 2 * 1), (3, 24)],
+)
+def test_all_combinations_of_drawn_values_are_tried_once(
+    deviations: int | None, combinations: int
+) -> None:
+    seen = []
+
+    def scenario(sim: Simulation) -> None:
+        seen.append((sim.choose(*"abcd"), sim.choose(1, 2, 3), sim.choose(False, True)))
+
+    result = explore(scenario, Exhaustive(deviations), runs=100)
+
+    assert result.complete
+    assert result.runs == result.distinct == len(set(seen)) == combinations
+
+
+def test_an_exploration_that_is_cut_short_is_not_complete() -> None:
+    result = explore(lambda sim: sim.choose(1, 2, 3), Exhaustive(), runs=2)
+
+    assert not result.complete
+    assert result.runs == 2
 
 
 def test_the_bound_of_deviations_bounds_the_exploration() -> None:

@@ -1,7 +1,7 @@
-"""What the kernel promises, in drawn schedules and on real threads.
+"""The guarantees of actors, in drawn schedules and on real threads.
 
-The functions above each test are what it runs and asserts in one schedule: they are
-repeated under stress, too.
+Each test runs the functions above it in many schedules. The stress tests repeat them on
+real threads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import pytest
 from hypothesis import strategies as st
 
 from agy_actors import AgyActorsError, MailboxFull, watch
-from agy_actors._kernel import AsyncioActor, DeathReason
+from agy_actors._actors.actor import AsyncioActor
+from agy_actors._actors.lifeline import DeathReason
 from agy_actors.testing import Deviations, PctSchedules, RandomSchedules, Simulation, schedules
 from tests.simulation.actors import Relay, Work, Worker
 from tests.simulation.effort import EFFORT, times
@@ -44,7 +45,7 @@ SETTINGS = hypothesis.settings(max_examples=times(150), deadline=None, print_blo
 
 
 class Counting(AsyncioActor):
-    """Counts what it handles, and what it leaves unhandled."""
+    """Records the messages that it handles and those that it leaves unhandled."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +71,7 @@ class Counting(AsyncioActor):
 
 
 Plan = list[tuple[str, str]]
-"""What a client does: how it sends, and what."""
+"""What a client sends, and how."""
 
 WAYS, KINDS = ("ask", "tell"), ("fast", "slow")
 
@@ -135,7 +136,7 @@ def send_and_stop(world: World, plans: list[Plan], stop_after: float) -> None:
 @hypothesis.given(
     plans=plans, schedule=schedules(), stop_after=st.sampled_from([0.0, 0.5, 1.0, 9.0])
 )
-def test_what_was_sent_was_handled_or_is_a_dead_letter_or_was_refused(
+def test_each_message_is_handled_or_a_dead_letter_or_refused(
     world: WorldType, plans: list[Plan], schedule: Deviations, stop_after: float
 ) -> None:
     send_and_stop(world(schedule), plans, stop_after)
@@ -215,7 +216,7 @@ def watch_the_end(world: World, how: str, late: float = 1.0) -> None:
 @IN_BOTH_WORLDS
 @SETTINGS
 @hypothesis.given(schedule=schedules(), how=st.sampled_from(["stop", "fail"]))
-def test_each_watcher_is_told_once_whenever_it_began_to_watch(
+def test_each_watcher_is_called_once_at_any_time_of_its_start(
     world: WorldType, schedule: Deviations, how: str
 ) -> None:
     watch_the_end(world(schedule), how)
@@ -262,7 +263,7 @@ def ask_with_deadlines(world: World, timeouts: list[float], work: float = 1.0) -
                 answered.append(name)
             except TimeoutError:
                 diary.append(("abandoned", name))
-            # Real clocks go on while a thread waits for its time slice.
+            # Real clocks advance while a thread waits for its time slice.
             assert world.now <= timeout or not simulated(world)
 
         clients = [world.client(client, str(n), timeout) for n, timeout in enumerate(timeouts)]
@@ -287,7 +288,7 @@ def ask_with_deadlines(world: World, timeouts: list[float], work: float = 1.0) -
     schedule=schedules(),
     timeouts=st.lists(st.sampled_from([0.25, 1.0, 2.0]), min_size=1, max_size=4),
 )
-def test_an_ask_ends_by_its_deadline_and_what_was_abandoned_never_starts(
+def test_an_ask_ends_by_its_deadline_and_an_abandoned_one_never_starts(
     world: WorldType, schedule: Deviations, timeouts: list[float]
 ) -> None:
     ask_with_deadlines(world(schedule), timeouts)
@@ -325,7 +326,7 @@ def test_a_cancelled_turn_takes_no_other_with_it(
 
 
 class Circle(AsyncioActor):
-    """Asks another until the number that it was asked for is down to none."""
+    """Asks the next actor with a number smaller by one, until it is zero."""
 
     other: Any = None
 

@@ -1,7 +1,7 @@
-"""Programs that nobody wrote: clients, agents and a pool do whatever is drawn.
+"""Drawn programs of clients, agents and a pool.
 
-The machine's rules draw what each client does, step by step; when it has ended, all of it is
-run in one simulation, in a drawn schedule and with drawn faults, and judged.
+The rules of the state machine draw the steps of each client. At its end, one simulation runs the
+whole program in a drawn schedule with drawn faults, and the test checks the results.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
+import pykka
 import tenacity
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -59,7 +60,7 @@ ALLOWED, WITHIN = 4, 60.0
 GRACE = 10.0
 """Seconds that a turn may take to be cancelled before its process is killed."""
 QUIET = 600.0
-"""Virtual seconds after which all that is under way has come to its end."""
+"""Virtual seconds after which all work has ended."""
 
 clients = st.integers(0, CLIENTS - 1)
 agents = st.integers(0, AGENTS - 1)
@@ -67,7 +68,7 @@ agents = st.integers(0, AGENTS - 1)
 
 @dataclasses.dataclass(frozen=True)
 class Ask:
-    """A turn of an agent, or of the pool; each prompt is one of its own."""
+    """A turn of an agent or the pool. All prompts differ."""
 
     prompt: str
     agent: int | None
@@ -76,14 +77,14 @@ class Ask:
 
 @dataclasses.dataclass(frozen=True)
 class Pause:
-    """Time that goes by."""
+    """A sleep."""
 
     seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Other:
-    """Something else that is done to an agent."""
+    """Another operation on an agent."""
 
     what: str
     agent: int
@@ -91,20 +92,20 @@ class Other:
 
 @dataclasses.dataclass(frozen=True)
 class Resize:
-    """Another size of the pool."""
+    """A change of the pool's size."""
 
     size: int
 
 
-Deed = Ask | Pause | Other | Resize
+Action = Ask | Pause | Other | Resize
 
 
 @dataclasses.dataclass
 class Records:
-    """What was seen."""
+    """The observations of a run."""
 
     answers: Counter[str] = dataclasses.field(default_factory=Counter)
-    """How often each prompt's reply was told."""
+    """How often each prompt had a reply."""
     deaths: Counter[int] = dataclasses.field(default_factory=Counter)
     watchers: int = 0
     size: int = 1
@@ -113,7 +114,7 @@ class Records:
 
 
 class Play:
-    """A drawn program, as it runs."""
+    """A drawn program at run time."""
 
     def __init__(self, sim: Simulation, supervisor: Any, config: SimulatedAgent) -> None:
         self.sim = sim
@@ -128,16 +129,16 @@ class Play:
                 lambda death: self.seen.ends.append(str(death.get().ref))
             )
 
-    def client(self, deeds: list[Deed]) -> None:
-        """Do what one client does."""
-        for deed in deeds:
+    def client(self, actions: list[Action]) -> None:
+        """Run the steps of one client."""
+        for action in actions:
             with contextlib.suppress(AgyActorsError):  # A typed error is an answer.
-                self._do(deed)
+                self._do(action)
 
-    def _do(self, deed: Deed) -> None:
-        match deed:
+    def _do(self, action: Action) -> None:
+        match action:
             case Ask():
-                self._ask(deed)
+                self._ask(action)
             case Pause(seconds):
                 self.sim.sleep(seconds)
             case Resize(size):
@@ -153,10 +154,10 @@ class Play:
                 self.agents[agent].stop()
 
     def _ask(self, ask: Ask) -> None:
-        whom = self.pool if ask.agent is None else self.agents[ask.agent]
+        target = self.pool if ask.agent is None else self.agents[ask.agent]
         started = self.sim.now
         try:
-            reply = whom.ask(Chat(ask.prompt, timeout=100.0), timeout=ask.timeout)
+            reply = target.ask(Chat(ask.prompt, timeout=100.0), timeout=ask.timeout)
         finally:
             self.seen.answers[ask.prompt] += 1
             assert ask.timeout is None or self.sim.now <= started + ask.timeout
@@ -187,9 +188,11 @@ def restarts_within_the_intensity(events: list[Event]) -> None:
             assert sum(at > event.at - WITHIN for at in times) <= ALLOWED
 
 
-def turns_begin_in_the_order_of_each_client(deeds: list[list[Deed]], requests: list[str]) -> None:
+def turns_begin_in_the_order_of_each_client(
+    actions: list[list[Action]], requests: list[str]
+) -> None:
     place = {prompt: requests.index(prompt) for prompt in set(requests)}
-    for plan in deeds:
+    for plan in actions:
         for agent in range(AGENTS):
             asked = [d.prompt for d in plan if isinstance(d, Ask) and d.agent == agent]
             places = [place[prompt] for prompt in asked if prompt in place]
@@ -206,29 +209,29 @@ class Machine(RuleBasedStateMachine):
         self.schedule = schedule
         self.script = script
         self.crashes = crashes
-        self.deeds: list[list[Deed]] = [[] for _ in range(CLIENTS)]
+        self.actions: list[list[Action]] = [[] for _ in range(CLIENTS)]
         self.prompts = 0
 
     @rule(client=clients, agent=st.none() | agents, timeout=st.sampled_from([None, 0.5, 30.0]))
     def ask(self, client: int, agent: int | None, timeout: float | None) -> None:
         self.prompts += 1
-        self.deeds[client].append(Ask(f"<{self.prompts}>", agent, timeout))
+        self.actions[client].append(Ask(f"<{self.prompts}>", agent, timeout))
 
     @rule(client=clients, seconds=st.sampled_from([0.5, 5.0, 50.0]))
     def pause(self, client: int, seconds: float) -> None:
-        self.deeds[client].append(Pause(seconds))
+        self.actions[client].append(Pause(seconds))
 
     @rule(client=clients, what=st.sampled_from(["cancel", "query", "watch"]), agent=agents)
     def do_something_else(self, client: int, what: str, agent: int) -> None:
-        self.deeds[client].append(Other(what, agent))
+        self.actions[client].append(Other(what, agent))
 
     @rule(client=clients)
     def shut_down(self, client: int) -> None:
-        self.deeds[client].append(Other("shut down", AGENTS - 1))
+        self.actions[client].append(Other("shut down", AGENTS - 1))
 
     @rule(size=st.integers(1, 3))
     def resize(self, size: int) -> None:
-        self.deeds[0].append(Resize(size))
+        self.actions[0].append(Resize(size))
 
     def teardown(self) -> None:
         if hasattr(self, "schedule"):
@@ -246,11 +249,11 @@ class Machine(RuleBasedStateMachine):
             with Supervisor.start(max_restarts=ALLOWED, within=WITHIN, backoff=backoff) as root:
                 play = Play(sim, root, config)
                 played.append(play.seen)
-                config.stage.crashes = self.crashes  # Not while they come up for the first time.
-                for running in [sim.client(play.client, deeds) for deeds in self.deeds]:
+                config._state.crashes = self.crashes  # Not while they come up for the first time.
+                for running in [sim.client(play.client, actions) for actions in self.actions]:
                     running.result()
                 sim.sleep(QUIET)
-                config.stage.crashes = 0
+                config._state.crashes = 0
                 statistics = play.pool.statistics()
                 assert (statistics.size, statistics.waiting) == (play.seen.size, 0)
                 ended = list(play.seen.ends)
@@ -261,14 +264,19 @@ class Machine(RuleBasedStateMachine):
 
         (seen,) = played
         with judged(simulation):
-            asks = [deed.prompt for deeds in self.deeds for deed in deeds if isinstance(deed, Ask)]
+            asks = [
+                action.prompt
+                for actions in self.actions
+                for action in actions
+                if isinstance(action, Ask)
+            ]
             assert seen.answers == Counter(asks)
             assert seen.deaths == Counter(range(seen.watchers))
             assert config.running == 0
             one_turn_at_a_time(seen.events)
             restarts_within_the_intensity(seen.events)
             requests = [request.prompt for request in config.requests]
-            turns_begin_in_the_order_of_each_client(self.deeds, requests)
+            turns_begin_in_the_order_of_each_client(self.actions, requests)
 
 
 TestMachine = Machine.TestCase
@@ -305,9 +313,10 @@ def test_asks_of_an_actor_linearize_whether_answered_abandoned_or_refused(
                 try:
                     history.answer(operation, register.ask(call, timeout=timeout))
                 except AskTimeout:
-                    pass  # It may have happened or not.
-                except Exception:  # noqa: BLE001 (the actor's end)
-                    history.withdraw(operation)
+                    assert timeout is not None  # It may have happened or not.
+                except pykka.ActorDeadError:
+                    assert stop
+                    history.withdraw(operation)  # It was not handled.
 
         running = [sim.client(client, f"client-{n}", plan) for n, plan in enumerate(plans)]
         if stop:

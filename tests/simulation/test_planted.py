@@ -1,4 +1,7 @@
-"""Bugs can be planted: `python -m tests.check_planted_bugs` shows which tests catch them."""
+"""Bugs can be planted, and the check finds the tests that catch them.
+
+`.ci/run` runs it on all of them: `python -m tests.check_planted_bugs --listed`.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import typer
 
 import agy_actors
-from tests.simulation.planted import plant, read_bugs
+from tests import check_planted_bugs
+from tests.check_planted_bugs import Catch, find_catches, listed_tests
+from tests.simulation.planted import Bug, plant, read_bugs
 
 PACKAGE = Path(agy_actors.__file__).parent
 BUGS = {bug.name: bug for bug in read_bugs()}
@@ -33,7 +39,64 @@ def test_a_bug_fits_into_the_code_as_it_is(name: str, tmp_path: Path) -> None:
         compile(changed, edit.file, "exec")
 
 
-def test_every_bug_stands_in_the_documentation() -> None:
-    table = (PACKAGE.parent / "docs" / "planted_bugs.rst").read_text()
+def test_the_documentation_lists_every_bug_with_an_existing_test() -> None:
+    listed = listed_tests()
 
-    assert [name for name in BUGS if f"* - {name}" not in table] == []
+    assert list(listed) == list(BUGS)
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert [test for test in listed.values() if f"def {test}(" not in tests] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_planted_bug_is_caught_and_without_it_the_same_test_passes() -> None:
+    name = "a reply is set twice: a cancellation that comes late takes it back"
+    test = listed_tests()[name]
+
+    assert [catch.test for catch in find_catches(BUGS[name], test)] == [test]
+    assert find_catches(Bug("no bug at all"), test) == []
+
+
+@pytest.mark.parametrize("deviations", [10, 11, None])
+def test_the_check_fails_for_a_bug_that_is_not_caught_or_not_shown_simply(
+    deviations: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    def found(bug: Bug, test: str | None) -> list[Catch]:
+        asked.append(test)
+        is_first = bug.name == next(iter(BUGS))
+        return [Catch("a_test", deviations)] if is_first else [Catch("a_test", 0)]
+
+    monkeypatch.setattr(check_planted_bugs, "find_catches", found)
+
+    if deviations == 10:
+        check_planted_bugs.main(listed=True)
+    else:
+        with pytest.raises(typer.Exit) as raised:
+            check_planted_bugs.main(listed=True)
+        assert raised.value.exit_code == 1
+    assert sorted(map(str, asked)) == sorted(listed_tests().values())
+
+
+def test_the_check_fails_for_a_bug_that_no_test_catches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_planted_bugs, "find_catches", lambda *_: [])
+
+    with pytest.raises(typer.Exit):
+        check_planted_bugs.main()
+
+
+def test_the_table_in_the_documentation_is_replaced_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    document = tmp_path / "testing.rst"
+    before = check_planted_bugs._DOCUMENT.read_text()
+    document.write_text(before)
+    monkeypatch.setattr(check_planted_bugs, "_DOCUMENT", document)
+    monkeypatch.setattr(check_planted_bugs, "find_catches", lambda *_: [Catch("another_test", 3)])
+
+    check_planted_bugs.main(write=True)
+
+    assert listed_tests() == dict.fromkeys(BUGS, "another_test")
+    untouched = [check_planted_bugs._TABLE.sub("", text) for text in (before, document.read_text())]
+    assert untouched[0] == untouched[1]

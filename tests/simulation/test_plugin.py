@@ -1,4 +1,4 @@
-"""The pytest plugin, in the tests of a user who has installed agy_actors and no more."""
+"""The pytest plugin, in the tests of a user who has only installed agy_actors."""
 
 from __future__ import annotations
 
@@ -53,45 +53,6 @@ def test_a_users_program_of_several_agents_is_tested_and_its_race_is_found(
 
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*the simulated schedule, with * deviations*", "replay it with *"])
-
-
-def test_a_test_that_leaks_fails(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        import subprocess, threading, time
-        import pytest
-        from agy_actors import AsyncioActor, ReplyFuture
-        from agy_actors.testing import _pytest_plugin
-
-        _pytest_plugin.PATIENCE = 0.2
-        kept = []
-
-        class Lonely(AsyncioActor):
-            pass
-
-        @pytest.fixture(autouse=True)
-        def watched(nothing_of_agy_actors_left):
-            pass
-
-        def test_thread():
-            threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
-
-        def test_process():
-            kept.append(subprocess.Popen(["sleep", "9"]))
-
-        def test_ask():
-            kept.append(ReplyFuture())
-
-        def test_actor():
-            Lonely.start()
-        """
-    )
-
-    result = pytester.runpytest_subprocess()
-
-    result.assert_outcomes(passed=4, errors=4)
-    for what in ("thread * still runs", "process * still runs", "never answered", "not stopped"):
-        result.stdout.fnmatch_lines([f"*{what}*"])
 
 
 def test_a_failing_schedule_is_shown_with_its_token(pytester: pytest.Pytester) -> None:

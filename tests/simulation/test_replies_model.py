@@ -1,4 +1,4 @@
-"""What a reply promises, in drawn schedules."""
+"""The guarantees of a reply's future, in drawn schedules."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ def outcome(future: Any) -> str:
 
 @hypothesis.settings(max_examples=times(100), deadline=None, print_blob=False)
 @hypothesis.given(schedule=schedules(), later=st.sampled_from([0.0, 0.5, 1.0, 1.5]))
-def test_a_reply_that_is_here_never_changes_and_is_told_once(
-    schedule: Deviations, later: float
-) -> None:
+def test_a_reply_never_changes_and_is_delivered_once(schedule: Deviations, later: float) -> None:
     told: list[str] = []
 
     def scenario(sim: Simulation) -> None:

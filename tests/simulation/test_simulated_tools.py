@@ -1,4 +1,4 @@
-"""Simulated agents call tools as others do: whatever a tool raises, the turn goes on."""
+"""Simulated agents call tools: whatever a tool raises, the turn continues."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agy_actors.testing import SimulatedAgent, Simulation, reply
     "error", [ValueError, StopIteration, SystemExit, KeyboardInterrupt, asyncio.CancelledError]
 )
 @pytest.mark.parametrize("kind", ["sync", "async", "object"])
-def test_a_simulated_turn_goes_on_whatever_its_tool_raises(
+def test_a_simulated_turn_continues_after_every_exception_of_its_tool(
     kind: str, error: type[BaseException]
 ) -> None:
     called: list[str] = []

@@ -1,26 +1,29 @@
-"""The simulation itself: order, time, replay, and what it finds by itself."""
+"""The simulation itself: order, time, replay, and the errors that it detects."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
 
 from agy_actors import AskTimeout, AsyncioActor, as_completed
-from agy_actors._kernel import AsyncioActorRef, ReplyFuture
+from agy_actors._actors.future import ReplyFuture
 from agy_actors.testing import (
-    Given,
     RandomChoices,
     RandomSchedules,
+    ReplayChoices,
     Simulation,
     SimulationDeadlock,
     SimulationLivelock,
     explore,
 )
 from tests.simulation.actors import Asker, Echo, Relay, Sleeper, Work, Worker
+
+if TYPE_CHECKING:
+    from agy_actors._actors.actor_ref import AsyncioActorRef
 
 
 def test_undisturbed_clients_are_served_first_come_first_served() -> None:
@@ -44,7 +47,7 @@ def test_a_choice_takes_another_first() -> None:
         seen: list[Any] = relay.ask("last")
         return seen
 
-    orders = {tuple(Simulation(Given([0, n])).run(scenario)) for n in range(4)}
+    orders = {tuple(Simulation(ReplayChoices([0, n])).run(scenario)) for n in range(4)}
 
     assert len(orders) > 1
 
@@ -94,10 +97,42 @@ def test_a_token_replays_a_run_to_the_letter(preempt: bool) -> None:
         assert again.token == simulation.token
 
 
-@pytest.mark.parametrize("token", ["", "0.1.0-", "0.0.1-AAAA", "0.1.0-AAAB", "0.1.0-%%%"])
-def test_what_is_no_token_of_this_version_is_refused(token: str) -> None:
-    with pytest.raises(ValueError, match="token"):
-        Simulation.replay(token)
+def test_the_token_of_another_version_is_refused() -> None:
+    version, _, choices = Simulation().token.partition("-")
+    Simulation.replay(f"{version}-{choices}")
+
+    with pytest.raises(ValueError, match=rf"is from agy_actors 0\.0\.1, and this is {version}"):
+        Simulation.replay(f"0.0.1-{choices}")
+
+
+@pytest.mark.parametrize("choices", ["", "AAAA", "AAAB", "%%%"])
+def test_an_invalid_token_is_refused(choices: str) -> None:
+    version = Simulation().token.partition("-")[0]
+
+    with pytest.raises(ValueError, match="is not a complete token of a simulation"):
+        Simulation.replay(f"{version}-{choices}")
+
+
+def test_a_token_that_was_cut_or_changed_is_refused() -> None:
+    simulation = Simulation(RandomChoices(1), seed=7, preempt=True)
+    simulation.run(lambda sim: [sim.choose(*range(200)) for _ in range(20)])
+    version, _, choices = simulation.token.partition("-")
+
+    for wrong in (choices[:-4], choices[4:], choices.swapcase(), f"{choices}AAAA"):
+        with pytest.raises(ValueError, match="is not a complete token"):
+            Simulation.replay(f"{version}-{wrong}")
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7, -1, -8, 2**70])
+def test_a_token_keeps_choices_seed_and_preemption(seed: int) -> None:
+    simulation = Simulation(RandomChoices(1), seed=seed, preempt=True)
+    values = simulation.run(lambda sim: [sim.choose(*range(200)) for _ in range(20)])
+
+    again = Simulation.replay(simulation.token)
+
+    assert (again.seed, again.preempt) == (seed, True)
+    assert again.run(lambda sim: [sim.choose(*range(200)) for _ in range(20)]) == values
+    assert not Simulation.replay(Simulation().token).preempt
 
 
 def test_blocking_clients_take_turns_on_their_own_stacks() -> None:
@@ -141,7 +176,7 @@ def test_futures_completed_and_timed_out_keep_virtual_time() -> None:
     assert Simulation().run(scenario) == 5.5
 
 
-def test_work_off_the_loop_has_a_strand_of_its_own() -> None:
+def test_work_in_an_executor_has_its_own_fiber() -> None:
     class Delegating(AsyncioActor):
         async def on_receive(self, message: AsyncioActorRef) -> Any:
             return await asyncio.to_thread(message.ask, "from a worker")
@@ -153,7 +188,7 @@ def test_work_off_the_loop_has_a_strand_of_its_own() -> None:
     assert Simulation().run(scenario) == "from a worker"
 
 
-def test_a_deadlock_says_who_waits_for_whom() -> None:
+def test_the_error_of_a_deadlock_names_the_waits() -> None:
     never: ReplyFuture[None] = ReplyFuture()
 
     def scenario(sim: Simulation) -> None:
@@ -233,7 +268,7 @@ def test_actors_that_a_scenario_leaves_are_stopped() -> None:
 
     class Ending(Echo):
         def on_stop(self) -> None:
-            diary.append(self.actor_inbox.owner.partition(" ")[0])
+            diary.append(self.actor_inbox.actor_name.partition(" ")[0])
 
     def scenario(_: Simulation) -> None:
         Ending.start()
@@ -245,13 +280,13 @@ def test_actors_that_a_scenario_leaves_are_stopped() -> None:
     assert pykka.ActorRegistry.get_all() == []
 
 
-def test_what_is_to_be_called_on_an_actor_that_has_ended_is_dropped() -> None:
+def test_callbacks_of_an_ended_actor_are_dropped() -> None:
     class Restless(Echo):
         def on_start(self) -> None:
-            self.go_on()
+            self.continue_later()
 
-        def go_on(self) -> None:
-            asyncio.get_running_loop().call_soon(self.go_on)
+        def continue_later(self) -> None:
+            asyncio.get_running_loop().call_soon(self.continue_later)
 
     def scenario(_: Simulation) -> bool:
         restless = Restless.start()
@@ -261,7 +296,7 @@ def test_what_is_to_be_called_on_an_actor_that_has_ended_is_dropped() -> None:
     assert not Simulation().run(scenario)
 
 
-def test_preempted_strands_let_others_come_between_two_puts() -> None:
+def test_preemption_lets_other_fibers_run_between_two_puts() -> None:
     def scenario(sim: Simulation) -> None:
         relay = Relay.start()
 
@@ -289,7 +324,7 @@ def test_one_simulation_runs_once() -> None:
 
 def test_values_are_drawn_and_the_first_is_the_undisturbed_one() -> None:
     assert Simulation().run(lambda sim: sim.choose("a", "b", "c")) == "a"
-    assert Simulation(Given([2])).run(lambda sim: sim.choose("a", "b", "c")) == "c"
+    assert Simulation(ReplayChoices([2])).run(lambda sim: sim.choose("a", "b", "c")) == "c"
 
 
 def test_turns_end_in_order_while_queries_pass_by() -> None:

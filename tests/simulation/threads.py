@@ -1,4 +1,4 @@
-"""The other world of a scenario: real threads, in whatever order they come to run."""
+"""`Threads`: runs a scenario on real threads."""
 
 from __future__ import annotations
 
@@ -14,38 +14,39 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pykka
 
-from agy_actors._kernel import ThreadHost, fail, host_context, resolve
+from agy_actors._actors.future_owner import fail, resolve
+from agy_actors._actors.runtime import ThreadRuntime, runtime_context
 from agy_actors.testing import Client, RandomSchedules, Simulation, explore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-    from agy_actors.testing._simulation_scheduler import Schedule
+    from agy_actors.testing.simulation.schedules import Schedule
 
 SCALE = 0.002
-"""Real seconds in a virtual one. Arbitrary: many times what a message takes, and so little
+"""Real seconds per virtual second. Arbitrary: many times longer than a message takes, and so short
 that a scenario can be repeated thousands of times."""
 
 PATIENCE = 30.0
-"""Real seconds for a scenario, after which it counts as hung. Arbitrary: a busy machine must
-not come to it, and the time limit of a test must come later."""
+"""Real seconds after which a scenario counts as hung. Arbitrary: a busy machine must
+not reach it, and the time limit of a test must be longer."""
 
 
 JITTER = 0.0003
-"""Real seconds that a client may begin late, at most: a few times what it takes to start a
-thread, so that the order in which they are started is not the one in which they begin."""
+"""The longest delay of a client's start, in real seconds: a few times longer than the start of a
+thread, so that clients begin in another order than they are started."""
 
 
 class ThreadsHang(BaseException):
-    """Raised when threads of a scenario do not end. It says where each of them is.
+    """Raised when threads of a scenario do not end. It shows the stack of each.
 
-    A `BaseException`, so that Hypothesis does not try for a simpler example: each attempt
-    would wait for as long again.
+    A `BaseException`, so that Hypothesis does not shrink the example: each attempt
+    would wait for the whole time again.
     """
 
 
-class _DaemonThreads(ThreadHost):
-    """Real threads as ever, but one that hangs does not keep the interpreter from its end."""
+class _DaemonThreads(ThreadRuntime):
+    """Runs actors on daemon threads, so that a hanging one does not block the exit."""
 
     def run_actor(
         self,
@@ -58,17 +59,17 @@ class _DaemonThreads(ThreadHost):
         super().run_actor(main, on_exit=on_exit, name=name, daemon=True)
 
 
-_HOST = _DaemonThreads()
+_RUNTIME = _DaemonThreads()
 
 
 class Threads:
-    """Runs a scenario on real threads. It has what scenarios use of a `Simulation`.
+    """Runs a scenario on real threads. It has the methods of `Simulation` that scenarios use.
 
     Args:
-        schedule: not used: the operating system and the interpreter draw their own. It is
-            here so that either world is made by the same call.
-        preempt: whether threads change places as often as the interpreter lets them.
-        jitter: draws how late each client begins; by default they begin at once.
+        schedule: not used, since the operating system decides. The parameter is
+            here so that the same call creates either world.
+        preempt: whether threads switch as often as the interpreter allows.
+        jitter: draws the delay of each client's start; by default there is no delay.
     """
 
     def __init__(
@@ -86,13 +87,13 @@ class Threads:
         self._open_clients = 0
         self._failures: list[BaseException] = []
         self._over = threading.Event()
-        """Set when no client is open any more, or when one has failed."""
+        """Set when all clients have ended, or one has failed."""
 
     def run(self, scenario: Callable[[Threads], Any]) -> Any:
         """Run a scenario to its end and return what it returns.
 
         When it and all other clients have ended, or one has failed, the actors that were
-        started meanwhile and still run are stopped, and all threads are waited for.
+        it started and that still run are stopped, and all threads are joined.
 
         Raises:
             ThreadsHang: they did not end.
@@ -113,7 +114,7 @@ class Threads:
 
     @property
     def now(self) -> float:
-        """The seconds since the start, in the scenario's own measure."""
+        """The virtual seconds since the start."""
         return (time.monotonic() - self._started) / SCALE
 
     def client(
@@ -128,13 +129,13 @@ class Threads:
         def run() -> None:
             if late:
                 time.sleep(late)
-            host_context(_HOST).run(self._run_client, client, function, args)
+            runtime_context(_RUNTIME).run(self._run_client, client, function, args)
 
         threading.Thread(target=run, name=client.name, daemon=True).start()
         return client
 
     def sleep(self, seconds: float) -> None:
-        """Let so much time go by, in the scenario's own measure."""
+        """Sleep for some virtual seconds."""
         time.sleep(seconds * SCALE)
 
     def _run_client(
@@ -162,12 +163,12 @@ WorldType: TypeAlias = type[Simulation] | type[Threads]
 
 
 def seconds(number: float) -> float:
-    """Return what a scenario is to wait for so many seconds: less, on real threads."""
+    """Return the real or virtual seconds to wait for a number of virtual seconds."""
     return number if Simulation.current() is not None else number * SCALE
 
 
 def simulated(world: World) -> bool:
-    """Tell whether time and order are the schedule's alone, and exact."""
+    """Return whether the world is a simulation, whose time and order are exact."""
     return isinstance(world, Simulation)
 
 
@@ -180,7 +181,7 @@ def explore_in(
     runs: int,
     preempt: bool = False,
 ) -> None:
-    """Run a scenario in many schedules, or as often on real threads."""
+    """Run a scenario in many schedules, or equally often on real threads."""
     if world is Simulation:
         explore(scenario, strategy(seed), runs=runs, preempt=preempt)
         return
@@ -191,7 +192,7 @@ def explore_in(
 
 @contextlib.contextmanager
 def switching_often() -> Iterator[None]:
-    """Let threads change places a thousand times as often as they do by default."""
+    """Let threads switch a thousand times as often as by default."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -201,14 +202,14 @@ def switching_often() -> Iterator[None]:
 
 
 class _Remains:
-    """What a scenario leaves running: the threads and actors that were not there before."""
+    """The threads and actors that a scenario leaves running."""
 
     def __init__(self) -> None:
         self._threads = set(threading.enumerate())
         self._actors = set(pykka.ActorRegistry.get_all())
 
     def clear_up(self, deadline: float) -> list[str]:
-        """Stop the actors, wait for the threads, and tell of those left at the deadline."""
+        """Stop the actors, join the threads, and describe those that run at the deadline."""
         while threads := set(threading.enumerate()) - self._threads:
             if time.monotonic() > deadline:
                 return [_describe(thread) for thread in threads]

@@ -1,6 +1,6 @@
-"""The kernel's core cases on real threads that change places as often as they can.
+"""The core cases of actors on real threads that switch as often as possible.
 
-Each is repeated with what is drawn from one seed after the other. For a long night:
+Each is repeated with one seed after another. For a long night:
 
     AGY_ACTORS_TEST_REPETITIONS=10000 python -m pytest -n0 -o faulthandler_timeout=0 tests/stress
 
@@ -35,7 +35,7 @@ from tests.simulation.threads import Threads, switching_often
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from agy_actors._kernel import ReplyFuture
+    from agy_actors._actors.future import ReplyFuture
 
 REPETITIONS = int(os.environ.get("AGY_ACTORS_TEST_REPETITIONS") or times(100))
 """Of each case."""
@@ -51,7 +51,8 @@ pytestmark = pytest.mark.timeout(60 + REPETITIONS * SLOW)
 
 @pytest.fixture(autouse=True)
 def stress(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    # Actors fail here by intent: thousands of records would be kept, with all they refer to.
+    # Actors fail here on purpose: thousands of records would be kept, with everything they refer
+    # to.
     caplog.set_level(logging.CRITICAL, logger="pykka")
     with switching_often():
         yield
@@ -70,7 +71,7 @@ def test_an_ask_that_races_with_a_stop_is_always_answered() -> None:
     repeat(lambda draw: Threads(jitter=draw).run(ask_during_a_stop))
 
 
-def test_what_many_send_keeps_the_order_of_each_until_a_stop_comes_between() -> None:
+def test_messages_of_many_senders_keep_the_order_of_each_until_a_stop() -> None:
     def case(draw: random.Random) -> None:
         kinds = draw.choices(["fast", "slow"], [30, 1], k=30)
         messages = [(draw.choice(WAYS), kind) for kind in kinds]
@@ -88,7 +89,7 @@ def test_turns_run_one_at_a_time_and_no_more_wait_than_the_mailbox_holds() -> No
     repeat(case)
 
 
-def test_each_watcher_is_told_once_however_it_races_with_the_end() -> None:
+def test_each_watcher_is_called_once_in_any_race_with_the_end() -> None:
     def case(draw: random.Random) -> None:
         watch_the_end(
             Threads(jitter=draw), draw.choice(["stop", "fail"]), late=draw.choice(MOMENTS)
@@ -191,5 +192,5 @@ def read_as_completed(world: Threads, draw: random.Random) -> None:
     world.run(scenario)
 
 
-def test_whoever_reads_replies_as_they_are_completed_gets_each_once() -> None:
+def test_a_reader_of_replies_as_they_are_completed_gets_each_once() -> None:
     repeat(lambda draw: read_as_completed(Threads(jitter=draw), draw))

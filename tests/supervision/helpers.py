@@ -1,4 +1,4 @@
-"""What the tests of supervision share."""
+"""Helpers for the tests of supervision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def long_backoff(reached: threading.Event) -> Backoff:
-    """Make a backoff that is not over within a test, and tells when it begins."""
+    """Make a backoff that does not end within a test, and reports its begin."""
 
     def wait(_: RetryCallState) -> float:
         reached.set()

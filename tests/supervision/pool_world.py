@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from agy_actors import AgentDeadError, AgentStartError, Routing
 from agy_actors._supervision import pool_steps as steps
-from agy_actors._supervision._decisions import Limits
-from agy_actors._supervision._routing import Router
 from agy_actors._supervision.pool_logic import decide
 from agy_actors._supervision.pool_state import PoolPhase, PoolState, SlotPhase, Turn
+from agy_actors._supervision.restart_policy import Limits
+from agy_actors._supervision.routing import Router
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,17 +39,21 @@ class World:
         self.pool = PoolState("p", size=size, routing=routing, router=router, **options)
         self.now = 0.0
         self.members: dict[str, str] = {}
-        """What each member does: starting, up, down (it restarts) or closing."""
+        """The state of each member: starting, up, down (it restarts) or closing."""
         self.has: dict[str, Turn] = {}
-        """The turn that each busy member has."""
+        """The turn of each busy member."""
         self.runs_on: set[str] = set()
-        """Members whose turn was answered, and that are busy with it nevertheless."""
+        """The members that are still busy with an answered turn."""
         self.scheduled: dict[int, int] = {}
         """The tokens of the starts that are scheduled, by slot."""
+        self.delays: list[steps.DelayStart] = []
+        """All starts that were scheduled so far."""
         self.asked: list[Turn] = []
         self.answers: Counter[Turn] = Counter()
         self.outcomes: dict[Turn, object] = {}
         self.handed: list[tuple[Turn, str]] = []
+        self.stopped: list[Turn] = []
+        """The parts of broadcasts that were cancelled while a member had them."""
         self.requests = 0
         self.settled: dict[object, Exception | None] = {}
         self.ready = False
@@ -60,7 +64,7 @@ class World:
     # Events.
 
     def tell(self, event: steps.Event) -> list[steps.Action]:
-        """Have something happen to the pool, and carry out what it decides."""
+        """Send an event to the pool, and carry out its actions."""
         actions = decide(self.pool, event)
         for action in actions:
             self._carry_out(action)
@@ -73,13 +77,13 @@ class World:
         self.tell(steps.Accepted(turn))
         return turn
 
-    def come_up(self, member: str) -> None:
+    def become_ready(self, member: str) -> None:
         self.members[member] = "up"
-        self.tell(steps.CameUp(member, self.now))
+        self.tell(steps.MemberReady(member, self.now))
 
     def go_down(self, member: str) -> None:
         self.members[member] = "down"
-        self.tell(steps.WentDown(member))
+        self.tell(steps.MemberDown(member))
 
     def die(
         self, member: str, *, late: bool = False, movable: bool = True, by_turn: bool = False
@@ -93,7 +97,7 @@ class World:
         lost = None
         if turn is not None and not answered:
             lost = steps.Lost(turn, member, error, movable=movable)
-        gone = steps.Gone(member, error, self.now, by_turn)
+        gone = steps.MemberEnded(member, error, self.now, by_turn)
         for event in (gone, lost) if late else (lost, gone):
             if event is not None:
                 self.tell(event)
@@ -102,7 +106,7 @@ class World:
         """Replace the thread of a busy member: its turn is lost, and the member restarts."""
         turn = self.has.pop(member)
         self.members[member] = "down"
-        self.tell(steps.WentDown(member))
+        self.tell(steps.MemberDown(member))
         if member in self.runs_on:
             self.runs_on.discard(member)
             self.tell(steps.Freed(member, self.now))
@@ -113,7 +117,7 @@ class World:
         self, member: str, *, error: BaseException | None = None, runs_on: bool = False
     ) -> None:
         turn = self.has[member]
-        if not turn.is_part and not self.answers[turn]:  # A future takes one answer.
+        if not turn.is_part and not self.answers[turn]:  # A future accepts one reply.
             self._answer(turn, error or f"reply to {turn.work}")
         if runs_on:
             self.runs_on.add(member)
@@ -147,7 +151,7 @@ class World:
                 self.die(member)
         self.tell(steps.Ended())
 
-    # Lists of who can have something happen to it.
+    # The targets of possible events.
 
     def all(self, *states: str) -> list[str]:
         return [member for member, state in self.members.items() if state in states]
@@ -172,6 +176,7 @@ class World:
     def _do_DelayStart(self, action: steps.DelayStart) -> None:  # noqa: N802
         assert action.failures >= 1
         self.scheduled[action.number] = action.token
+        self.delays.append(action)
 
     def _do_EndMember(self, action: steps.EndMember) -> None:  # noqa: N802
         assert action.member not in self.has
@@ -198,12 +203,13 @@ class World:
 
     def _do_CancelTurn(self, action: steps.CancelTurn) -> None:  # noqa: N802
         assert action.turn in self.has.values() or action.turn not in self.pool.turns
+        self.stopped.append(action.turn)
 
     def _do_SetLane(self, action: steps.SetLane) -> None:  # noqa: N802
         assert action.open is not self.lane
         self.lane = action.open
 
-    def _do_Settle(self, action: steps.Settle) -> None:  # noqa: N802
+    def _do_AnswerResize(self, action: steps.AnswerResize) -> None:  # noqa: N802
         assert action.request not in self.settled
         self.settled[action.request] = action.error
 
@@ -215,7 +221,7 @@ class World:
         assert self.failed is None
         self.failed = action.why
 
-    # What must hold.
+    # Invariants.
 
     def check(self) -> None:
         pool = self.pool
@@ -228,7 +234,7 @@ class World:
         queues += [slot.queue for slot in pool.leaving.values()]
         assert pool.queued == sum(map(len, queues))
         if pool.phase is PoolPhase.ENDED:
-            assert not pool.queued, "nobody takes it any more"
+            assert not pool.queued, "no member takes it"
             assert not self.lane
             return
         for slot in pool.slots.values():

@@ -1,4 +1,4 @@
-"""Nobody waits any more for the end of an agent that was asked for: it ends all the same."""
+"""An agent ends although the asker has stopped waiting for its end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def names_of_stopped(events: list[Event]) -> list[str]:
 
 
 @pytest.mark.parametrize("end", ENDS, ids=repr)
-def test_an_agent_ends_that_was_asked_to_when_nobody_waits_for_it(end: Any) -> None:
+def test_an_agent_ends_on_request_when_no_asker_waits_for_it(end: Any) -> None:
     def scenario(sim: Simulation) -> None:
         events: list[Event] = []
         with Supervisor.start() as supervisor:
@@ -41,7 +41,7 @@ def test_an_agent_ends_that_was_asked_to_when_nobody_waits_for_it(end: Any) -> N
 
 
 @pytest.mark.parametrize("end", ENDS, ids=repr)
-def test_a_member_of_a_pool_is_replaced_when_nobody_waits_for_its_end(end: Any) -> None:
+def test_a_member_of_a_pool_is_replaced_when_no_asker_waits_for_its_end(end: Any) -> None:
     def scenario(sim: Simulation) -> None:
         with Supervisor.start() as supervisor:
             pool = supervisor.create_pool(SimulatedAgent(stop=2.0), 2)
@@ -58,7 +58,7 @@ def test_a_member_of_a_pool_is_replaced_when_nobody_waits_for_its_end(end: Any) 
 
 
 @pytest.mark.parametrize("end", ENDS, ids=repr)
-def test_an_agent_ends_on_the_real_harness_when_nobody_waits_for_its_end(
+def test_an_agent_ends_on_the_real_harness_when_no_asker_waits_for_its_end(
     supervisor: SupervisorRef, model: ScriptedModel, end: Any
 ) -> None:
     closing, gate = threading.Event(), threading.Event()
@@ -80,13 +80,13 @@ def test_an_agent_ends_on_the_real_harness_when_nobody_waits_for_its_end(
     until(lambda: names_of_stopped(events) == [agent.name])
 
 
-def test_an_agent_ends_whose_conversation_cannot_be_deleted(
+def test_an_agent_whose_conversation_cannot_be_deleted_ends(
     supervisor: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> None:
         raise PermissionError("the conversation is read-only")
 
-    monkeypatch.setattr("agy_actors._agent.sessions.Sessions.delete", fail)
+    monkeypatch.setattr("agy_actors._agents.open_sessions.OpenSessions.delete", fail)
     events: list[Event] = []
     supervisor.subscribe(events.append)
     agent = supervisor.create_agent(model.openai_config())

@@ -1,4 +1,4 @@
-"""Configurations that no process could be started with, refused before one is started."""
+"""Configurations that cannot be used are refused before a process is started."""
 
 from __future__ import annotations
 
@@ -115,7 +115,8 @@ TEXTS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def assert_refused(supervisor: SupervisorRef, config: Any, complaint: str) -> str:
-    """Assert that no agent and no pool is made of a configuration, and return what is said."""
+    """Assert that neither an agent nor a pool accepts a configuration, and return the error's
+    text."""
     events: list[Event] = []
     supervisor.subscribe(
         lambda event: events.append(event) if isinstance(event, AgentEvent) else None
@@ -136,12 +137,12 @@ def test_a_lone_surrogate_in_a_configuration_is_refused_and_its_place_is_named(
     model: ScriptedModel, supervisor: SupervisorRef, place: str
 ) -> None:
     changes, complaint = TEXTS[place]
-    # Where it is copied, the SDK has validated nothing.
+    # A copy is not validated by the SDK.
     config = model.gemini_config().model_copy(update=changes)
 
     said = assert_refused(supervisor, config, complaint)
 
-    assert "agent 'poet' holds a lone surrogate ('\\ud800' at position" in said
+    assert "agent 'poet' contains a lone surrogate ('\\ud800' at position" in said
 
 
 @pytest.mark.parametrize("protocol", ["openai", "gemini"])
@@ -168,19 +169,19 @@ def test_an_api_key_that_cannot_be_encoded_is_refused_and_not_quoted(
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"save_dir": ""}, "save_dir .* is the path of a folder"),
-        ({"save_dir": " "}, "save_dir .* is the path of a folder"),
+        ({"save_dir": ""}, "save_dir .* must be the path of a folder"),
+        ({"save_dir": " "}, "save_dir .* must be the path of a folder"),
         ({"save_dir": "/tmp/a\0b"}, "save_dir .* without NUL"),
         ({"save_dir": __file__}, "save_dir .* is not a folder"),
         ({"save_dir": f"{__file__}/below"}, "save_dir .* cannot be used"),
         ({"save_dir": "/tmp/" + "x" * 5000}, "save_dir .* cannot be used"),
-        ({"save_dir": 5}, "save_dir .* is the path of a folder"),
-        ({"app_data_dir": ""}, "app_data_dir .* is the path of a folder"),
+        ({"save_dir": 5}, "save_dir .* must be the path of a folder"),
+        ({"app_data_dir": ""}, "app_data_dir .* must be the path of a folder"),
         ({"app_data_dir": "/tmp/a\0b"}, "app_data_dir .* without NUL"),
         ({"app_data_dir": __file__}, "app_data_dir .* is not a folder"),
-        ({"workspaces": ["/tmp", " "]}, r"workspaces\[1\] .* is the path of a folder"),
+        ({"workspaces": ["/tmp", " "]}, r"workspaces\[1\] .* must be the path of a folder"),
         ({"workspaces": ["/tmp/a\0b"]}, r"workspaces\[0\] .* without NUL"),
-        ({"skills_paths": [""]}, r"skills_paths\[0\] .* is the path of a folder"),
+        ({"skills_paths": [""]}, r"skills_paths\[0\] .* must be the path of a folder"),
         ({"skills_paths": ["/tmp/a\0b"]}, r"skills_paths\[0\] .* without NUL"),
         ({"env": {"A": "caf\0"}}, "env .* has a NUL in the value of A"),
         ({"env": {"A\0": "b"}}, "env .* has a name that no environment variable can have"),
@@ -193,7 +194,7 @@ def test_an_api_key_that_cannot_be_encoded_is_refused_and_not_quoted(
     ],
     ids=repr,
 )
-def test_paths_and_variables_that_cannot_be_are_refused(
+def test_invalid_paths_and_variables_are_refused(
     model: ScriptedModel, supervisor: SupervisorRef, changes: dict[str, Any], complaint: str
 ) -> None:
     config = model.openai_config().model_copy(update=changes)
@@ -220,7 +221,7 @@ def test_a_state_dir_that_is_a_circle_of_links_is_refused(tmp_path: Path) -> Non
         Supervisor.start(state_dir=tmp_path / "a")
 
 
-def test_what_can_be_encoded_reaches_the_model_in_any_script(
+def test_text_in_any_script_reaches_the_model(
     model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path
 ) -> None:
     text = "na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve \N{CLOUD WITH RAIN}"

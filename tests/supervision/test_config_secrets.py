@@ -1,4 +1,4 @@
-"""What in a configuration is a secret, and what stays readable in errors."""
+"""The secrets of a configuration, and the values that stay readable in errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from google.antigravity.types import (
 )
 
 from agy_actors import Chat, SetupError
-from agy_actors._supervision.config_secrets import api_keys, secrets_in, service_of
+from agy_actors._agents.config_secrets import api_keys, secrets_in, service_of
 
 if TYPE_CHECKING:
     from google.antigravity.types import McpServerConfig
@@ -66,7 +66,7 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=lambda value: "" if isinstance(value, set) else None,
 )
-def test_what_an_mcp_server_is_given_may_be_secret(
+def test_the_settings_of_an_mcp_server_may_be_secret(
     server: McpServerConfig, secrets: set[str]
 ) -> None:
     assert secrets_in(config(server)) == secrets
@@ -82,11 +82,11 @@ def test_what_an_mcp_server_is_given_may_be_secret(
         http(f"{ADDRESS}/mcp?page=3&mode=all", Accept="application/json"),
     ],
 )
-def test_what_is_plainly_no_secret_stays_readable(server: McpServerConfig) -> None:
+def test_values_that_are_clearly_not_secret_stay_readable(server: McpServerConfig) -> None:
     assert secrets_in(config(server)) == set()
 
 
-def test_keys_of_models_are_secret_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_of_models_are_secret_in_every_field(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEMINI_API_KEY", "from-the-environment-1")
     endpoint = GeminiAPIEndpoint(api_key="key-of-endpoint", http_headers={"X": "header-1"})
     found = secrets_in(
@@ -106,7 +106,7 @@ def test_keys_of_models_are_secret_wherever_they_stand(monkeypatch: pytest.Monke
     }
 
 
-def test_agents_of_one_key_share_its_quota_whatever_their_servers_are_given() -> None:
+def test_agents_with_one_key_share_its_quota_for_any_settings_of_their_servers() -> None:
     assert api_keys(config(stdio(TOKEN="abcdef"))) == api_keys(config()) == set()
 
 

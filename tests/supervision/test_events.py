@@ -1,11 +1,14 @@
-"""Who is told of what happens, and that being told harms nobody."""
+"""Subscribers get events, and cannot disturb others."""
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from google.antigravity.hooks import policy
 
 from agy_actors import (
     AgentCrashed,
@@ -28,8 +31,10 @@ from agy_actors import (
     TurnEnded,
     TurnRetried,
     TurnStarted,
+    confirmations,
 )
-from agy_actors.testing import ScriptedModel, http_error, say, silence
+from agy_actors._supervision.event_hub import EventHub
+from agy_actors.testing import ScriptedModel, call_tool, http_error, say, silence
 from tests.harnesses import PATIENCE, kill_harness, until
 
 if TYPE_CHECKING:
@@ -42,7 +47,7 @@ def kinds(events: list[Event]) -> list[type[Event]]:
     return [type(event) for event in events]
 
 
-def test_the_life_of_an_agent_is_told_in_order(model: ScriptedModel) -> None:
+def test_the_events_of_an_agent_come_in_order(model: ScriptedModel) -> None:
     events: list[Event] = []
     with Supervisor.start() as supervisor:
         supervisor.subscribe(events.append)
@@ -72,7 +77,9 @@ def test_the_life_of_an_agent_is_told_in_order(model: ScriptedModel) -> None:
     ]
 
 
-def test_a_turn_that_fails_says_how(supervisor: SupervisorRef, model: ScriptedModel) -> None:
+def test_the_event_of_a_failed_turn_names_its_error(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
     events: list[Any] = []
     agent = supervisor.create_agent(model.openai_config())
     supervisor.subscribe(events.append)
@@ -85,7 +92,7 @@ def test_a_turn_that_fails_says_how(supervisor: SupervisorRef, model: ScriptedMo
     assert [event.error for event in events if isinstance(event, TurnEnded)] == ["ModelError"]
 
 
-def test_a_supervisor_above_is_told_of_all_below_and_not_the_other_way(
+def test_a_supervisor_gets_the_events_of_all_below_and_none_from_above(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     above: list[Event] = []
@@ -121,7 +128,7 @@ def test_a_subscriber_raises(
     until(lambda: TurnEnded in kinds(events))
 
 
-def test_a_slow_subscriber_delays_nobody_and_loses_only_its_own_events(
+def test_a_slow_subscriber_delays_no_agent_and_loses_only_its_own_events(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     gate = threading.Event()
@@ -141,7 +148,7 @@ def test_a_slow_subscriber_delays_nobody_and_loses_only_its_own_events(
     gate.set()
 
 
-def test_who_cancels_a_subscription_is_told_no_more(
+def test_a_cancelled_subscription_gets_no_further_events(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     events: list[Event] = []
@@ -153,6 +160,70 @@ def test_who_cancels_a_subscription_is_told_no_more(
     agent.ask(Chat("hi"), timeout=PATIENCE)
 
     assert len(events) == 3
+
+
+@pytest.mark.parametrize("level", ["same", "above"])
+def test_a_cancelled_subscription_is_not_kept_and_no_event_is_made_for_it(
+    supervisor: SupervisorRef,
+    model: ScriptedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    level: str,
+) -> None:
+    events: list[Event] = []
+    team = supervisor.create_supervisor("team")
+    listened = team if level == "same" else supervisor
+    agent = team.create_agent(model.openai_config())
+    subscriptions = [listened.subscribe(events.append) for _ in range(3)]
+    agent.ask(Chat("hi"), timeout=PATIENCE)
+    until(lambda: kinds(events).count(TurnEnded) == 3)
+    made: list[Event] = []
+
+    kept = [weakref.ref(subscription) for subscription in subscriptions]
+    while subscriptions:
+        subscriptions.pop().cancel()
+    monkeypatch.setattr(EventHub, "publish", lambda _, event: made.append(event))
+    agent.ask(Chat("hi"), timeout=PATIENCE)
+    agent.tell(ClearHistory())
+    kill_harness(agent)
+    agent.ask(Chat("hi"), timeout=PATIENCE)
+
+    assert made == []
+    until(lambda: gc.collect() >= 0 and not any(ref() for ref in kept))
+
+
+def test_after_all_subscriptions_are_cancelled_no_turn_waits_for_a_person(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    def pay() -> str:
+        """Pay."""
+        return "paid"
+
+    model.then(call_tool("pay", {}), say("refused"))
+    handler = confirmations(default=False)
+    agent = supervisor.create_agent(
+        model.openai_config(tools=[pay], policies=[policy.ask_user("pay", handler=handler)])
+    )
+    supervisor.subscribe(lambda _: None).cancel()
+
+    assert agent.ask(Chat("pay"), timeout=PATIENCE).text == "refused"
+
+
+@pytest.mark.parametrize("mistake", [ZeroDivisionError, SystemExit, KeyboardInterrupt])
+def test_a_subscriber_that_raises_gets_later_events(
+    supervisor: SupervisorRef, model: ScriptedModel, mistake: type[BaseException]
+) -> None:
+    events: list[Event] = []
+
+    def fail_once(event: Event) -> None:
+        events.append(event)
+        if len(events) == 1:
+            raise mistake
+
+    supervisor.subscribe(fail_once)
+    agent = supervisor.create_agent(model.openai_config())
+    agent.ask(Chat("hi"), timeout=PATIENCE)
+
+    until(lambda: TurnEnded in kinds(events))
 
 
 def test_a_message_is_told_to_an_agent_that_ends(
@@ -178,11 +249,11 @@ def test_a_message_is_told_to_an_agent_that_ends(
 @pytest.mark.parametrize(
     ("subscribe", "match"),
     [
-        (lambda supervisor: supervisor.subscribe(5), "a subscriber is a function"),
-        (lambda supervisor: supervisor.subscribe(print, capacity=0), "capacity is a whole"),
+        (lambda supervisor: supervisor.subscribe(5), "a subscriber must be a function"),
+        (lambda supervisor: supervisor.subscribe(print, capacity=0), "capacity must be an integer"),
     ],
 )
-def test_a_subscription_that_cannot_be_is_refused(
+def test_an_invalid_subscription_is_refused(
     supervisor: SupervisorRef, subscribe: Callable[[Any], Any], match: str
 ) -> None:
     with pytest.raises(InvalidConfig, match=match):
@@ -193,7 +264,7 @@ def test_without_a_subscriber_no_event_is_made(
     supervisor: SupervisorRef, model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []
-    monkeypatch.setattr("agy_actors._agent._answers.AnsweringActor._publish", made.append)
+    monkeypatch.setattr("agy_actors._supervision.event_hub.EventHub.publish", made.append)
 
     agent = supervisor.create_agent(model.openai_config(), retry=RetryPolicy(attempts=1))
     agent.ask(Chat("hi"), timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""Programs that end in every way, and what is left of them: nothing."""
+"""Programs leave nothing behind, however they end."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 import pytest
 
 import agy_actors
 from agy_actors.testing import call_tool, say
+from tests import programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ PATIENCE = 30.0
 PREAMBLE = """
 import os, signal, sys, threading
 from agy_actors import *
-from agy_actors.testing._model_configs import openai_config
+from agy_actors.testing.scripted_model.configs import openai_config
 
 # Jobs in the background begin with SIGINT ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -36,9 +37,12 @@ def create(supervisor, name=None, **settings):
     return supervisor.create_agent(openai_config(sys.argv[1], settings), name)
 
 def wait_for_signal():
-    # No Event: set() in a handler waits for ever if it interrupts wait() before that sleeps.
+    # A handler in Python runs between two instructions: for a signal that comes just before a
+    # wait, that is after the wait. The wake-up descriptor is written to when the signal comes.
     reader, writer = os.pipe()
-    signal.signal(signal.SIGUSR1, lambda *_: os.write(writer, b"x"))
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    signal.signal(signal.SIGUSR1, lambda *_: None)
     print("ready", flush=True)
     os.read(reader, 1)
 """
@@ -47,17 +51,19 @@ def wait_for_signal():
 class Program:
     """A Python program on its own, with agents."""
 
-    def __init__(self, folder: Path, model: ScriptedModel, code: str) -> None:
+    def __init__(
+        self, folder: Path, model: ScriptedModel, code: str, start: type[subprocess.Popen[Any]]
+    ) -> None:
         self.temporary = folder / "t"  # Short: sockets of multiprocessing are made there.
         self.temporary.mkdir()
         script = folder / "program.py"
         script.write_text(PREAMBLE + textwrap.dedent(code))
-        self._popen = subprocess.Popen(
+        self._popen = start(
             [sys.executable, "-W", "error", str(script), model.base_url],
             env={
                 "TMPDIR": str(self.temporary),
                 "PATH": "/usr/bin:/bin",
-                "PYTHONPATH": str(Path(agy_actors.__file__).parents[1]),  # The copy that is tested.
+                "PYTHONPATH": str(Path(agy_actors.__file__).parents[1]),  # The tested copy.
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -75,7 +81,7 @@ class Program:
         self.process.send_signal(signal_number)
 
     def end(self) -> tuple[int, str, str]:
-        """Wait for its end, and return its exit code and what it said."""
+        """Wait for its end, and return its exit code and its output."""
         out, err = self._popen.communicate(timeout=PATIENCE)
         return self._popen.returncode, out, err
 
@@ -92,36 +98,46 @@ class Program:
 
 
 class Run(Protocol):
-    def __call__(self, code: str) -> Program: ...
+    def __call__(
+        self, code: str, start: type[subprocess.Popen[Any]] = programs.Popen
+    ) -> Program: ...
 
 
 @pytest.fixture
 def run(tmp_path: Path, model: ScriptedModel) -> Iterator[Run]:
-    programs: list[Program] = []
+    ran: list[Program] = []
 
-    def run(code: str) -> Program:
-        programs.append(Program(tmp_path, model, code))
-        return programs[-1]
+    def run(code: str, start: type[subprocess.Popen[Any]] = programs.Popen) -> Program:
+        ran.append(Program(tmp_path, model, code, start))
+        return ran[-1]
 
     yield run
 
-    for program in programs:
+    for program in ran:
         program.close()
 
 
 def hold_up(model: ScriptedModel) -> None:
-    """Have every turn go on for ever."""
+    """Let every turn run for ever."""
     model.when(".", say("and so on", gate=threading.Event()))
 
 
-def test_your_program_ends(run: Run, model: ScriptedModel) -> None:
+@pytest.mark.parametrize(
+    "start", [programs.Popen, subprocess.Popen], ids=["forked", "fresh interpreter"]
+)
+def test_your_program_ends(
+    run: Run, model: ScriptedModel, start: type[subprocess.Popen[Any]]
+) -> None:
     gate = threading.Event()
     model.then(say("one", gate=gate), say("two", gate=gate))
-    program = run("""
+    program = run(
+        """
         supervisor = Supervisor.start()
         for reply in [create(supervisor).ask(Chat("hi"), block=False) for _ in range(2)]:
             print(reply.get().text)
-    """)
+    """,
+        start,
+    )
     model.wait_for_requests(2, timeout=PATIENCE)
     assert program.note_harnesses()
     gate.set()
@@ -220,7 +236,7 @@ def test_your_program_gets_sigterm_or_sigint(
     assert program.leftovers() == []
 
 
-def test_a_users_own_handler_of_sigterm_is_left_alone(run: Run, model: ScriptedModel) -> None:
+def test_a_users_own_handler_of_sigterm_stays(run: Run, model: ScriptedModel) -> None:
     hold_up(model)
     program = run("""
         def mine(*_):
@@ -240,7 +256,7 @@ def test_a_users_own_handler_of_sigterm_is_left_alone(run: Run, model: ScriptedM
     assert program.leftovers() == []
 
 
-def test_ignoring_sigterm_is_left_alone(run: Run, model: ScriptedModel) -> None:
+def test_an_ignored_sigterm_stays_ignored(run: Run, model: ScriptedModel) -> None:
     gate = threading.Event()
     model.then(say("reply", gate=gate))
     program = run("""
@@ -256,7 +272,7 @@ def test_ignoring_sigterm_is_left_alone(run: Run, model: ScriptedModel) -> None:
     assert program.end() == (0, "reply\n", "")
 
 
-def test_sigterm_is_as_ever_when_no_supervisor_is_left(run: Run) -> None:
+def test_sigterm_has_its_default_effect_when_no_supervisor_is_left(run: Run) -> None:
     program = run("""
         with Supervisor.start():
             pass

@@ -1,4 +1,4 @@
-"""What is created is fixed: later changes of its configuration change nothing of it."""
+"""Later changes of a configuration do not affect what was created with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agy_actors import (
     confirmations,
     questions,
 )
-from agy_actors._harness import copy_config
+from agy_actors._sdk.make_agent import copy_config
 from tests.harnesses import PATIENCE, kill_harness
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def late() -> str:
     return "late"
 
 
-def test_tools_added_later_reach_no_agent_and_no_pool(
+def test_tools_that_are_added_later_reach_neither_an_agent_nor_a_pool(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     config = model.openai_config(tools=[early])
@@ -86,7 +86,7 @@ def test_all_that_can_be_changed_is_copied_and_the_users_objects_are_the_same(
     assert kept.models[0].endpoint.api_key == "test-key"
 
 
-def test_a_copy_keeps_what_cannot_be_copied(model: ScriptedModel) -> None:
+def test_a_copy_keeps_objects_that_cannot_be_copied(model: ScriptedModel) -> None:
     config = model.openai_config()
     lock = open(__file__)  # noqa: SIM115, PTH123 (what cannot be copied)
     with lock:
@@ -154,7 +154,7 @@ def test_policies_refuse_arguments_of_the_wrong_kind(make: Any) -> None:
 
 
 @pytest.mark.parametrize("timeout", ["5", float("nan"), -1, True, 10**400, [1]], ids=repr)
-def test_waiting_refuses_a_time_that_is_none_before_anything_is_sent(
+def test_waiting_refuses_an_invalid_time_before_anything_is_sent(
     model: ScriptedModel, supervisor: SupervisorRef, timeout: Any
 ) -> None:
     agent = supervisor.create_agent(model.openai_config(), restart=Restart.TEMPORARY)
@@ -167,7 +167,7 @@ def test_waiting_refuses_a_time_that_is_none_before_anything_is_sent(
     ]
 
     for use in uses:
-        with pytest.raises(ValueError, match="timeout is a number of seconds"):
+        with pytest.raises(ValueError, match="timeout must be a number of seconds"):
             use()
 
     assert agent.is_alive()

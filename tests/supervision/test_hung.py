@@ -1,4 +1,4 @@
-"""Agents whose thread is held up: by a tool, a hook or a handler that blocks the loop."""
+"""Agents whose thread is blocked by a tool, a hook or a handler."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from agy_actors import (
     TurnInterrupted,
     watch,
 )
-from agy_actors._kernel import AsyncioActor
+from agy_actors._actors.actor import AsyncioActor
 from agy_actors.testing import ScriptedModel, call_tool, say
 from tests.harnesses import PATIENCE, pid_of, until
 
@@ -42,7 +42,7 @@ HANG = 0.6
 
 
 class Blocker:
-    """A tool that blocks the loop of its agent, as often as it is told, until it is let go."""
+    """A tool that blocks the loop of its agent, a number of times, until it is released."""
 
     def __init__(self) -> None:
         self.let_go = threading.Event()
@@ -139,12 +139,12 @@ def test_the_agent_answers_again_within_its_hang_timeout_and_a_second(
             turn.get(timeout=PATIENCE)
         agent.ask(Chat("hi"), timeout=PATIENCE)
 
-        # What is promised: the timeout and a second. The rest is for a machine that is busy.
+        # The guarantee is the timeout plus a second. The rest is for a busy machine.
         assert time.monotonic() - began < 1.0 + 1.0 + 3.0
         blocker.let_go.set()
 
 
-def test_a_turn_that_hangs_is_asked_again_where_the_caller_allows_it(
+def test_a_turn_that_hangs_is_retried_if_the_policy_allows_it(
     model: ScriptedModel, blocker: Blocker
 ) -> None:
     model.when("block", call_tool("block"), say("the second time"))
@@ -159,9 +159,7 @@ def test_a_turn_that_hangs_is_asked_again_where_the_caller_allows_it(
         blocker.let_go.set()
 
 
-def test_others_notice_nothing_of_an_agent_that_hangs(
-    model: ScriptedModel, blocker: Blocker
-) -> None:
+def test_an_agent_that_hangs_does_not_affect_others(model: ScriptedModel, blocker: Blocker) -> None:
     model.when("block", call_tool("block"))
     with Supervisor.start(hang_timeout=None) as supervisor:
         agent = supervisor.create_agent(model.openai_config(tools=[blocker.tool]), stop_timeout=0.2)
@@ -177,9 +175,7 @@ def test_others_notice_nothing_of_an_agent_that_hangs(
         turn.cancel()
 
 
-def test_an_agent_that_hangs_over_and_over_is_given_up(
-    model: ScriptedModel, blocker: Blocker
-) -> None:
+def test_an_agent_that_hangs_repeatedly_is_given_up(model: ScriptedModel, blocker: Blocker) -> None:
     model.when("block", call_tool("block"))
     with Supervisor.start(hang_timeout=HANG, max_restarts=1) as supervisor:
         agent = supervisor.create_agent(model.openai_config(tools=[blocker.tool]), "poet")
@@ -196,7 +192,7 @@ def test_an_agent_that_hangs_over_and_over_is_given_up(
         blocker.let_go.set()
 
 
-def test_what_a_thread_does_that_was_let_go_is_no_part_of_the_agents_life(
+def test_actions_of_an_abandoned_thread_do_not_affect_the_agent(
     model: ScriptedModel, blocker: Blocker
 ) -> None:
     model.when("block", call_tool("block"), say("too late"))
@@ -232,7 +228,7 @@ def test_the_end_of_a_turn_that_hangs_is_published_once(
     assert ends_of_turns(events) == ["TurnInterrupted", None]
 
 
-def test_a_turn_goes_on_once_where_its_thread_is_back_just_as_it_is_replaced(
+def test_a_turn_continues_once_if_its_thread_runs_again_while_it_is_replaced(
     model: ScriptedModel, blocker: Blocker
 ) -> None:
     events: list[Event] = []
@@ -260,14 +256,14 @@ def test_a_loop_that_sleeps_or_turns_is_well_and_one_that_is_held_up_is_not() ->
             gate.wait(PATIENCE)
 
     actor = Idle()
-    actor.begin()
-    assert [actor.beats() for _ in range(3)] == [True] * 3
+    actor._begin()
+    assert [actor._is_responsive() for _ in range(3)] == [True] * 3
 
     actor.actor_ref.tell("hold")
     assert held.wait(PATIENCE)
 
-    assert [actor.beats() for _ in range(3)] == [True, False, False]
-    assert "on_receive (test_hung.py" in actor.where()
+    assert [actor._is_responsive() for _ in range(3)] == [True, False, False]
+    assert "on_receive (test_hung.py" in actor._where()
     gate.set()
-    until(actor.beats)
+    until(actor._is_responsive)
     actor.actor_ref.stop()

@@ -1,4 +1,4 @@
-"""Programs that are killed while processes that they have forked or started live on."""
+"""Killed programs whose forked or started processes survive."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from agy_actors import Chat, Supervisor
-from agy_actors._kernel import forks
+from agy_actors._actors import forks
 from agy_actors.testing import say
-from agy_actors.testing._model_configs import openai_config
+from agy_actors.testing.scripted_model.configs import openai_config
 from tests.forked import in_child, start_child
 from tests.harnesses import SOON, has_ended, pid_of, until
 from tests.supervision.test_exit import PATIENCE, Program, Run, run
@@ -111,7 +111,7 @@ WAYS = {
 
 
 def killed(program: Program) -> tuple[list[psutil.Process], list[psutil.Process]]:
-    """Kill a program that said what it has, and return its children and its harnesses."""
+    """Kill a program after its report, and return its children and its harnesses."""
     assert program._popen.stdout is not None
     children, harnesses = (
         [psutil.Process(int(pid)) for pid in program._popen.stdout.readline().split()]
@@ -124,7 +124,7 @@ def killed(program: Program) -> tuple[list[psutil.Process], list[psutil.Process]
 
 
 @pytest.mark.parametrize(("way", "most"), [*((way, 16) for way in WAYS), ("os.fork", 1)])
-def test_no_process_of_ours_outlives_a_killed_program_whatever_it_has_started(
+def test_no_harness_outlives_a_killed_program_with_any_started_processes(
     run: Run, model: ScriptedModel, way: str, most: int
 ) -> None:
     model.when("wait", say("never", gate=threading.Event()))
@@ -233,7 +233,7 @@ def test_descriptors_that_were_closed_are_not_touched_when_their_numbers_are_use
     assert own is not None
 
 
-def test_a_child_says_nothing_of_its_parents_processes(run: Run) -> None:
+def test_a_child_prints_no_warning_about_its_parents_processes(run: Run) -> None:
     program = run("""
         import gc, warnings
 
@@ -260,7 +260,7 @@ def _open_here() -> set[str]:
 
 
 def _pipes_and_connections(pid: int) -> set[str]:
-    """Return our ends of what connects this process and a harness."""
+    """Return our ends of the connections between this process and a harness."""
     standard = {str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in range(3)}
     here = psutil.Process()
     ports = {c.laddr.port for c in psutil.Process(pid).net_connections() if c.status == "LISTEN"}

@@ -16,11 +16,9 @@ from tests.harnesses import children
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROUNDS = 50
-
 
 def stop_in_mid_turn(agents: int) -> None:
-    """Have a model, a supervisor and agents, and stop it while they are all busy."""
+    """Start a model, a supervisor and agents, and stop them while all are busy."""
     with ScriptedModel(say("and so on", gate=threading.Event())) as model:
         supervisor = Supervisor.start()
         creations = [
@@ -37,17 +35,19 @@ def stop_in_mid_turn(agents: int) -> None:
             model.wait_for_disconnect()
 
 
+@pytest.mark.new_processes
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("rounds", [6, pytest.param(50, marks=pytest.mark.slow)])
 def test_supervisors_that_come_and_go_leave_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: int
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    stop_in_mid_turn(1)  # What is made once, is made now.
+    stop_in_mid_turn(1)  # Make now the objects that are made once.
     gc.collect()
     threads = set(threading.enumerate())
     descriptors = psutil.Process().num_fds()
 
-    for number in range(ROUNDS):
+    for number in range(rounds):
         stop_in_mid_turn(1 + number % 2)
 
     for thread in set(threading.enumerate()) - threads:

@@ -1,4 +1,4 @@
-"""Pools of agents, on real ones. The choice of members is in test_routing."""
+"""Pools of real agents. The choice of members is in test_routing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def held(model: ScriptedModel) -> threading.Event:
-    """Have the model hold its answers to `held` until the event is set."""
+    """Let the model hold its answers to `held` until the event is set."""
     gate = threading.Event()
     model.when("held", say("held: done", gate=gate))
     return gate
@@ -85,7 +85,7 @@ def test_as_many_turns_run_at_once_as_there_are_members(
     assert [reply.get(timeout=PATIENCE).text for reply in replies] == ["held: done"] * 5
 
 
-def test_an_error_goes_to_its_asker_alone(supervisor: SupervisorRef, model: ScriptedModel) -> None:
+def test_an_error_goes_only_to_its_asker(supervisor: SupervisorRef, model: ScriptedModel) -> None:
     pool = supervisor.create_pool(model.openai_config(), 2)
     model.when("wrong", http_error(400))
 
@@ -126,12 +126,13 @@ def test_a_full_pool_refuses_more(supervisor: SupervisorRef, model: ScriptedMode
     assert all(reply.get(timeout=PATIENCE) for reply in replies)
 
 
-def test_what_a_pool_does_not_answer_is_an_error(
+def test_an_unknown_message_to_a_pool_is_an_error(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     pool = supervisor.create_pool(model.openai_config(), 1)
 
-    with pytest.raises(TypeError, match=r"pool 'pool-1' answers no IsIdle; it answers .*Resize"):
+    said = r"pool 'pool-1' does not answer IsIdle; it answers .*Resize"
+    with pytest.raises(TypeError, match=said):
         pool.ask(IsIdle())
 
 
@@ -203,7 +204,7 @@ def test_map_yields_the_replies_in_the_order_of_the_prompts(
     assert texts == [f"echo: {prompt}" for prompt in prompts]
 
 
-def test_map_takes_from_an_endless_iterable_only_what_it_has_room_for(
+def test_map_takes_only_as_many_prompts_from_an_endless_iterable_as_fit(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     pool = supervisor.create_pool(model.openai_config(), 2)
@@ -238,7 +239,7 @@ def test_map_raises_a_prompts_error_in_its_place_or_yields_it(
     assert isinstance(kept[1], ModelError)
 
 
-def test_as_completed_yields_what_is_done_first(
+def test_as_completed_yields_the_first_done_reply_first(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     gate = held(model)
@@ -293,8 +294,9 @@ def test_a_member_of_a_pool_ends(supervisor: SupervisorRef, model: ScriptedModel
     assert pool.statistics().replaced == 1
 
 
-def test_a_thousand_prompts_are_answered_in_order_while_members_are_killed() -> None:
-    prompts = [f"prompt {number}" for number in range(120)]
+@pytest.mark.parametrize("count", [40, pytest.param(120, marks=pytest.mark.slow)])
+def test_prompts_are_answered_in_order_while_members_are_killed(count: int) -> None:
+    prompts = [f"prompt {number}" for number in range(count)]
     with (
         ScriptedModel() as model,
         Supervisor.start(backoff=Backoff(wait=lambda _: 0.0)) as supervisor,
@@ -311,7 +313,7 @@ def test_a_thousand_prompts_are_answered_in_order_while_members_are_killed() -> 
         assert pool.statistics().size == 4
 
 
-def test_a_pool_whose_members_never_live_fails_and_says_why(
+def test_a_pool_whose_members_always_crash_fails_with_the_reason(
     model: ScriptedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Supervisor.start(max_restarts=0, backoff=Backoff(wait=lambda _: 0.0)) as supervisor:
@@ -328,7 +330,8 @@ def test_a_pool_whose_members_never_live_fails_and_says_why(
         assert supervisor.pools() == {}
 
 
-def test_a_pool_that_does_not_come_up_leaves_nothing_behind(
+@pytest.mark.new_processes
+def test_a_pool_that_does_not_start_leaves_nothing_behind(
     supervisor: SupervisorRef, model: ScriptedModel, tmp_path: Path
 ) -> None:
     config = model.openai_config(env=fake_harness(tmp_path, FAILS))
@@ -366,24 +369,32 @@ def test_members_whose_tools_ask_their_own_pool_do_not_wait_for_themselves(
 # Size
 
 
+# In the first, turns wait for any free member; in the second, each waits for one member.
+@pytest.mark.new_processes
+@pytest.mark.parametrize("routing", [Routing.SHORTEST_QUEUE, Routing.ROUND_ROBIN])
 def test_a_pool_grows_and_shrinks_while_it_works(
-    supervisor: SupervisorRef, model: ScriptedModel
+    supervisor: SupervisorRef, model: ScriptedModel, routing: Routing
 ) -> None:
     gate = held(model)
-    pool = supervisor.create_pool(model.openai_config(), 2)
-    replies = ask_held(pool, model, 8)
+    pool = supervisor.create_pool(model.openai_config(), 2, routing=routing)
+    replies = ask_held(pool, model, 4)
 
     pool.resize(4, timeout=PATIENCE)
+    replies += [pool.ask(Chat("held"), block=False) for _ in range(8)]
     model.wait_for_requests(4)
+    until(lambda: pool.statistics().waiting == 8)
+    if routing is Routing.ROUND_ROBIN:
+        until(lambda: not pool.actor_inbox.turns_waiting)
     pool.resize(1, timeout=PATIENCE)
     gate.set()
 
-    assert [reply.get(timeout=PATIENCE).text for reply in replies] == ["held: done"] * 8
+    assert [reply.get(timeout=PATIENCE).text for reply in replies] == ["held: done"] * 12
     until(lambda: len(children()) == 1)
     assert len(pool.members()) == 1
 
 
-def test_a_pool_scales_with_what_waits(model: ScriptedModel) -> None:
+@pytest.mark.new_processes
+def test_a_pool_scales_with_its_waiting_turns(model: ScriptedModel) -> None:
     gate = held(model)
     with Supervisor.start() as supervisor:
         pool = supervisor.create_pool(model.openai_config(), 1, max_size=3, shrink_after=0.2)
@@ -399,19 +410,20 @@ def test_a_pool_scales_with_what_waits(model: ScriptedModel) -> None:
         assert pool.ask(Chat("hi"), timeout=PATIENCE).text == "echo: hi"
 
 
+@pytest.mark.new_processes
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"size": 0}, "size is a whole number from 1"),
-        ({"capacity": 0}, "capacity is a whole number from 1"),
-        ({"routing": "random"}, "routing is one of"),
-        ({"size": 3, "max_size": 2}, "max_size is a whole number from size"),
-        ({"shrink_after": 0}, "shrink_after is a number of seconds"),
-        ({"max_restarts": -1}, "max_restarts is a whole number"),
-        ({"idle_timeout": 0}, "idle_timeout is a number of seconds"),
+        ({"size": 0}, "size must be an integer >= 1"),
+        ({"capacity": 0}, "capacity must be an integer >= 1"),
+        ({"routing": "random"}, "routing must be one of"),
+        ({"size": 3, "max_size": 2}, "max_size must be an integer >= size"),
+        ({"shrink_after": 0}, "shrink_after must be a number of seconds"),
+        ({"max_restarts": -1}, "max_restarts must be an integer"),
+        ({"idle_timeout": 0}, "idle_timeout must be a number of seconds"),
     ],
 )
-def test_a_pool_that_cannot_be_is_refused_before_anything_starts(
+def test_an_invalid_pool_is_refused_before_anything_starts(
     supervisor: SupervisorRef, model: ScriptedModel, options: dict[str, Any], match: str
 ) -> None:
     with pytest.raises(InvalidConfig, match=match):

@@ -1,4 +1,4 @@
-"""Pools are workers without memory, unless their conversations are to be kept."""
+"""The members of pools have no memory, unless their conversations are kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WITHOUT_KEYS = [Routing.SHORTEST_QUEUE, Routing.ROUND_ROBIN, Routing.RANDOM]
 
 
 def users(model: ScriptedModel) -> list[list[str]]:
-    """Return what users said in each request to the model."""
+    """Return the texts of users in each request to the model."""
     return [[text for role, text in r.messages if role == "user"] for r in model.requests]
 
 
@@ -46,7 +46,7 @@ def test_each_turn_of_a_broadcast_is_asked_in_a_new_conversation(
     assert users(model) == [[f"prompt {number}"] for number in range(3) for _ in range(2)]
 
 
-def test_a_pool_keeps_the_conversations_of_its_members_if_it_is_told_to(
+def test_a_pool_keeps_the_conversations_of_its_members_on_request(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     pool = supervisor.create_pool(model.openai_config(), 1, keep_conversation=True)

@@ -1,4 +1,4 @@
-"""What becomes of a pool's turns when it ends, and of those that its own tools tell it."""
+"""The turns of a pool that ends, and the turns that its own tools tell it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,11 @@ def test_a_broadcast_in_progress_is_answered_when_its_pool_ends(
 
 
 @pytest.mark.parametrize("routing", list(Routing))
-@pytest.mark.parametrize("message", [Send("told"), Chat("told"), "told"], ids=["Send", "Chat", ""])
+@pytest.mark.parametrize(
+    "message",
+    [Send("told"), Chat("told"), pytest.param("told", marks=pytest.mark.slow)],
+    ids=["Send", "Chat", ""],
+)
 def test_a_turn_that_a_tool_tells_to_its_own_pool_is_carried_out(
     supervisor: SupervisorRef, model: ScriptedModel, routing: Routing, message: Any
 ) -> None:

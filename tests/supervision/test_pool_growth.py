@@ -8,7 +8,7 @@ import pytest
 import tenacity
 
 from agy_actors import AgentStartError, Backoff, Chat, Disconnect, Routing, Supervisor
-from agy_actors._supervision._open_files import OpenFiles
+from agy_actors._agents.open_files import OpenFiles
 from agy_actors.testing import SimulatedAgent, Simulation, reply
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def ask(pool: PoolRef, prompt: str) -> Any:
 def fail_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[SimulatedAgent, str, int], None]:
-    """Have the next starts fail for a reason."""
+    """Fail the next starts for a reason."""
     left = [0]
     make_room = OpenFiles.make_room
 
@@ -80,7 +80,7 @@ def test_a_member_of_a_pool_does_not_start(
 
 @pytest.mark.parametrize("routing", ROUTINGS)
 @pytest.mark.parametrize("reason", REASONS)
-def test_a_replacement_that_does_not_start_is_tried_again(
+def test_a_replacement_that_does_not_start_is_started_again(
     fail_starts: Callable[[SimulatedAgent, str, int], None], reason: str, routing: Routing
 ) -> None:
     def scenario(sim: Simulation) -> None:
@@ -112,6 +112,6 @@ def test_a_pool_that_scales_grows_after_a_start_that_failed(
             answers = [pool.ask(Chat(str(number)), block=False) for number in range(9)]
 
             assert [answer.get().text for answer in answers] == [str(n) for n in range(9)]
-            assert sim.now < 60.0  # One member alone needs 90 s.
+            assert sim.now < 60.0  # A single member needs 90 s.
 
     Simulation().run(scenario)

@@ -1,4 +1,4 @@
-"""What a pool decides, without threads: examples, and drawn histories of all that may happen."""
+"""The decisions of a pool, without threads: examples, and drawn histories of events."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agy_actors import AgentDeadError, DeadlockError, ModelError, Routing
+from agy_actors import AgentDeadError, DeadlockError, ModelError, Routing, TurnTimeout
+from agy_actors._agents.pool_overdue import held_up_turns
 from agy_actors._supervision import pool_steps as steps
-from agy_actors._supervision._decisions import Limits
 from agy_actors._supervision.pool_state import PoolPhase
+from agy_actors._supervision.restart_policy import Limits
 from tests.simulation.effort import times
 from tests.supervision.pool_world import World
 
@@ -26,10 +27,10 @@ ROUTINGS = list(Routing)
 
 
 def up(size: int = 2, routing: Routing = Routing.SHORTEST_QUEUE, **options: Any) -> World:
-    """Return a pool whose first members are up."""
+    """Return a pool whose first members are ready."""
     world = World(size, routing, **options)
     for member in world.all("starting"):
-        world.come_up(member)
+        world.become_ready(member)
     assert world.ready
     return world
 
@@ -48,7 +49,7 @@ def test_a_nested_turn_that_only_a_growth_could_take_fails_after_three_failed_st
 
     assert isinstance(world.outcomes[nested], DeadlockError)
     world.start_scheduled(1)
-    world.come_up("p-5")
+    world.become_ready("p-5")
     late = world.ask(None, "p-1")
     assert world.has["p-5"] is late
 
@@ -62,9 +63,28 @@ def test_members_that_turns_crash_do_not_count_towards_the_end_of_a_pool(*, by_t
         if world.failed is not None:
             break
         world.start_scheduled(0)
-        world.come_up(f"p-{number + 1}")
+        world.become_ready(f"p-{number + 1}")
 
     assert (world.failed is None) == by_turn
+
+
+def test_a_turn_whose_time_is_over_is_answered_while_it_waits_and_not_while_a_member_has_it() -> (
+    None
+):
+    world = up(1)
+    running, waiting = world.ask(), world.ask()
+    world.go_down("p-1")
+    error = TurnTimeout("its time is over")
+    assert held_up_turns(world.pool) == [waiting]
+
+    for turn in (running, waiting):
+        world.tell(steps.Overdue(turn, error))
+
+    assert world.outcomes == {waiting: error}
+    world.become_ready("p-1")
+    assert held_up_turns(world.pool) == []
+    world.reply("p-1")
+    assert world.answers[running] == 1
 
 
 # Drawn histories.
@@ -75,7 +95,7 @@ def _pick(candidates: list[Any], number: int) -> list[Any]:
 
 
 def _ask(world: World, number: int) -> None:
-    if world.lane:  # As the mailbox: it waits there otherwise.
+    if world.lane:  # As in the mailbox, where it waits otherwise.
         world.ask(f"key {number % 7}")
 
 
@@ -84,9 +104,9 @@ def _ask_nested(world: World, number: int) -> None:
         world.ask(f"key {number % 7}", member)
 
 
-def _come_up(world: World, number: int) -> None:
+def _become_ready(world: World, number: int) -> None:
     for member in _pick(world.all("starting", "down"), number):
-        world.come_up(member)
+        world.become_ready(member)
 
 
 def _fail_start(world: World, number: int) -> None:
@@ -110,7 +130,7 @@ def _hang(world: World, number: int) -> None:
 
 
 def _disconnect(world: World, number: int) -> None:
-    """Have somebody end a member, which the pool learns when it hands it a turn."""
+    """End a member from outside, which the pool learns when it sends it a turn."""
     for member in _pick([m for m in world.all("up") if m not in world.has], number):
         world.members[member] = "closing"
 
@@ -140,6 +160,12 @@ def _cancel(world: World, number: int) -> None:
         world.cancel(turn)
 
 
+def _overdue(world: World, number: int) -> None:
+    held_up = held_up_turns(world.pool)
+    for turn in _pick([*held_up, *world.has.values()], number):
+        world.tell(steps.Overdue(turn, TurnTimeout("its time is over")))
+
+
 def _tick(world: World, number: int) -> None:
     world.tell(steps.Tick(number % 8, world.now))
 
@@ -153,15 +179,15 @@ def _drain(world: World, number: int) -> None:
         world.tell(steps.Ending(drain=True))
 
 
-DEEDS: list[Callable[[World, int], None]] = [
+STEPS: list[Callable[[World, int], None]] = [
     _ask,
     _ask,
     _ask,
     _ask_nested,
     _cancel,
-    _come_up,
-    _come_up,
-    _come_up,
+    _become_ready,
+    _become_ready,
+    _become_ready,
     _die,
     _disconnect,
     _drain,
@@ -169,6 +195,7 @@ DEEDS: list[Callable[[World, int], None]] = [
     _free,
     _go_down,
     _hang,
+    _overdue,
     _reply,
     _reply,
     _resize,
@@ -178,7 +205,7 @@ DEEDS: list[Callable[[World, int], None]] = [
     _wait,
 ]
 
-HISTORY = st.lists(st.tuples(st.sampled_from(DEEDS), st.integers(0, 31)), max_size=40)
+HISTORY = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 31)), max_size=40)
 PROPERTY = hypothesis.settings(
     max_examples=HISTORIES,
     deadline=None,
@@ -192,8 +219,8 @@ def drawn(routing: Routing, size: int, history: list[Any]) -> World:
     """Return a pool after a history."""
     scales = None if routing is Routing.BROADCAST else size + 3
     world = World(size, routing, max_size=scales, shrink_after=5.0)
-    for deed, number in history:
-        deed(world, number)
+    for step, number in history:
+        step(world, number)
     return world
 
 
@@ -201,8 +228,8 @@ def to_start(world: World) -> bool:
     return bool(world.scheduled or world.all("starting", "down"))
 
 
-def go_on(world: World, *, starts: bool) -> None:
-    """Have everything go well from now on, or all but the starts of members."""
+def let_finish(world: World, *, starts: bool) -> None:
+    """Let everything succeed from now on, or everything but the starts of members."""
     for _ in range(200):
         steady = not world.pool.turns and not world.has and len(world.settled) == world.requests
         if steady and not world.all("closing") and (not starts or not to_start(world)):
@@ -213,7 +240,7 @@ def go_on(world: World, *, starts: bool) -> None:
             if member not in world.members:
                 continue
             if world.members[member] == "down" or starts:
-                world.come_up(member)
+                world.become_ready(member)
             else:
                 world.die(member)
         for number in list(world.scheduled):
@@ -229,12 +256,12 @@ def go_on(world: World, *, starts: bool) -> None:
 
 @PROPERTY
 @given(routing=st.sampled_from(ROUTINGS), size=st.integers(1, 4), history=HISTORY)
-def test_a_pool_whose_members_start_again_answers_all_and_has_the_size_that_was_asked_for(
+def test_a_pool_whose_members_start_again_answers_all_turns_and_has_the_requested_size(
     routing: Routing, size: int, history: list[Any]
 ) -> None:
     world = drawn(routing, size, history)
 
-    go_on(world, starts=True)
+    let_finish(world, starts=True)
 
     assert [world.answers[turn] for turn in world.asked] == [1] * len(world.asked)
     assert len(world.settled) == world.requests
@@ -254,7 +281,7 @@ def test_no_turn_waits_for_members_that_never_start(
 ) -> None:
     world = drawn(routing, size, history)
 
-    go_on(world, starts=False)
+    let_finish(world, starts=False)
 
     assert [world.answers[turn] for turn in world.asked] == [1] * len(world.asked)
     assert len(world.settled) == world.requests

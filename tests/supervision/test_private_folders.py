@@ -1,4 +1,4 @@
-"""Who can read the conversations."""
+"""The permissions of folders with conversations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from agy_actors import SupervisorRef
     from agy_actors.testing import ScriptedModel
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the system has no such modes")
+pytestmark = [
+    pytest.mark.new_processes,
+    pytest.mark.skipif(os.name != "posix", reason="the system has no such modes"),
+]
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])
@@ -46,7 +49,7 @@ def mode(path: Path) -> int:
 
 
 def readable_by_others(folder: Path) -> list[Path]:
-    """Return the files below a folder that others can reach and read."""
+    """Return the files below a folder that other users can read."""
     if mode(folder) & 0o077 == 0:
         return []
     found = []
@@ -92,7 +95,7 @@ def test_transcripts_are_private_in_a_state_dir_that_others_can_read(
         assert not readable_by_others(state_dir)
 
     assert list(state_dir.glob("app_data/brain/*/.system_generated/logs/*.jsonl"))
-    assert mode(state_dir) == 0o755  # What somebody else created stays as it is.
+    assert mode(state_dir) == 0o755  # Existing folders do not change.
 
 
 @pytest.mark.usefixtures("umask")
@@ -159,7 +162,7 @@ def test_an_existing_state_dir_that_others_can_read_is_named_in_one_warning(
     assert f"chmod 700 '{state_dir}'" in line
 
 
-def test_an_existing_state_dir_that_is_private_is_no_matter_for_a_warning(
+def test_an_existing_private_state_dir_causes_no_warning(
     model: ScriptedModel, tmp_path: Path, warnings: list[str]
 ) -> None:
     state_dir = tmp_path / "state"
@@ -172,7 +175,7 @@ def test_an_existing_state_dir_that_is_private_is_no_matter_for_a_warning(
     assert not warnings
 
 
-def test_nobody_is_told_to_close_a_folder_that_is_open_to_all(
+def test_no_warning_asks_to_close_a_folder_that_is_open_to_all(
     tmp_path: Path, warnings: list[str]
 ) -> None:
     state_dir = tmp_path / "like tmp"
@@ -200,7 +203,7 @@ def test_a_folder_of_a_configuration_that_others_can_read_is_named_once_for_a_po
     assert f"chmod 700 {save_dir}" in line
 
 
-def test_transcripts_that_others_can_read_are_pointed_out(
+def test_transcripts_that_others_can_read_cause_a_warning(
     model: ScriptedModel, supervisor: SupervisorRef, tmp_path: Path, warnings: list[str]
 ) -> None:
     app_data = tmp_path / "transcripts"

@@ -1,4 +1,4 @@
-"""How many prompts of a `map` or an `as_completed` are under way."""
+"""How many prompts of a `map` or an `as_completed` are in progress."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_an_iteration_that_waits_for_a_full_pool_ends_with_the_pool(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_more_prompts_are_under_way_once_a_pool_has_more_members(
+def test_more_prompts_are_in_progress_when_a_pool_has_more_members(
     way: Callable[..., list[str]],
 ) -> None:
     taken: list[float] = []
@@ -151,7 +151,7 @@ def test_more_prompts_are_under_way_once_a_pool_has_more_members(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_fewer_prompts_are_under_way_once_a_pool_has_fewer_members(
+def test_fewer_prompts_are_in_progress_when_a_pool_has_fewer_members(
     way: Callable[..., list[str]],
 ) -> None:
     taken: list[float] = []
@@ -176,7 +176,7 @@ def test_fewer_prompts_are_under_way_once_a_pool_has_fewer_members(
     Simulation().run(scenario)
 
     assert sum(time < 5.0 for time in taken) == 6
-    # At 10 s three of them end; the next is taken when less than two are under way.
+    # At 10 s three of them end; the next is taken when fewer than two are in progress.
     assert sum(time < 30.0 for time in taken) == 6
     assert len(taken) == len(PROMPTS)
 

@@ -69,7 +69,7 @@ def test_messages_wait_through_a_restart(supervisor: SupervisorRef, model: Scrip
 
     kill_harness(agent)
 
-    assert running.get().text == "echo: one"  # No tool was called, so it was asked again.
+    assert running.get().text == "echo: one"  # No tool was called, so it was retried.
     assert [reply.get().text for reply in waiting] == ["echo: two", "echo: three"]
 
 
@@ -110,6 +110,7 @@ def test_peers_notice_nothing_of_a_crash(supervisor: SupervisorRef, model: Scrip
     assert peer.ask(GetStatistics()).restarts == 0
 
 
+@pytest.mark.new_processes
 def test_an_agent_fails_again_and_again(model: ScriptedModel) -> None:
     with Supervisor.start(max_restarts=2, within=60, backoff=AT_ONCE) as supervisor:
         agent = supervisor.create_agent(model.openai_config(), "poet")
@@ -133,7 +134,7 @@ def test_an_agent_fails_again_and_again(model: ScriptedModel) -> None:
         assert supervisor.create_agent(model.openai_config(), "poet").is_alive()
 
 
-def test_whoever_waits_for_an_agent_that_is_given_up_is_told(model: ScriptedModel) -> None:
+def test_askers_of_an_agent_that_is_given_up_get_an_error(model: ScriptedModel) -> None:
     model.then(say("slow", gate=threading.Event()))
     with Supervisor.start(max_restarts=0) as supervisor:
         agent = supervisor.create_agent(model.openai_config(), "poet")
@@ -159,7 +160,7 @@ def test_a_temporary_agent_is_not_restarted(model: ScriptedModel) -> None:
         assert supervisor.children() == {}
 
 
-def test_an_agent_that_does_not_come_up_again_is_given_up(
+def test_an_agent_that_does_not_start_again_is_given_up(
     model: ScriptedModel, tmp_path: Path
 ) -> None:
     switch = tmp_path / "broken"
@@ -192,7 +193,7 @@ def test_errors_of_the_model_do_not_count_as_failures(model: ScriptedModel) -> N
 
 
 @pytest.mark.own_processes
-def test_a_backoff_that_raises_is_a_reason_to_give_up_and_ends_nobody_else(
+def test_an_agent_whose_backoff_raises_is_given_up_and_no_other(
     model: ScriptedModel,
 ) -> None:
     def wait(_: RetryCallState) -> float:
@@ -211,7 +212,7 @@ def test_a_backoff_that_raises_is_a_reason_to_give_up_and_ends_nobody_else(
         assert peer.ask(Chat("hi")).text == "echo: hi"
 
 
-def test_what_waits_during_a_backoff_is_answered_after_it(model: ScriptedModel) -> None:
+def test_asks_during_a_backoff_are_answered_after_it(model: ScriptedModel) -> None:
     waits, delays = threading.Event(), iter([0.5])
 
     def wait(_: RetryCallState) -> float:
@@ -248,7 +249,7 @@ def test_a_peer_works_while_an_agent_waits_for_its_restart(model: ScriptedModel)
 
 
 @pytest.mark.parametrize(("reset_after", "seconds"), [(0.01, [0.0, 0.0]), (600.0, [0.0, 0.1])])
-def test_a_quiet_time_as_long_as_the_backoff_says_makes_the_next_failure_the_first(
+def test_after_the_backoffs_quiet_period_the_next_failure_is_the_first(
     model: ScriptedModel, reset_after: float, seconds: list[float]
 ) -> None:
     delays: list[float] = []

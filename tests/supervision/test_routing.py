@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agy_actors import Routing
-from agy_actors._supervision._routing import Load, Router
+from agy_actors._supervision.routing import Load, Router
 
 LOADS = st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=8).map(
     lambda found: [Load(number, *load) for number, load in enumerate(found)]
@@ -20,7 +20,7 @@ def idle(size: int) -> list[Load]:
 
 
 @given(loads=LOADS, routing=st.sampled_from(CHOOSING), key=st.text())
-def test_a_choice_is_one_of_those_there_are(loads: list[Load], routing: Routing, key: str) -> None:
+def test_a_choice_is_one_of_the_members(loads: list[Load], routing: Routing, key: str) -> None:
     number = Router(routing).choose(loads, key)
 
     assert number is None or number in [load.number for load in loads]
@@ -36,7 +36,9 @@ def test_by_shortest_queue_only_the_free_are_chosen(loads: list[Load]) -> None:
 
 
 @given(loads=LOADS, routing=st.sampled_from([Routing.ROUND_ROBIN, Routing.RANDOM]))
-def test_who_is_down_is_passed_over_unless_all_are(loads: list[Load], routing: Routing) -> None:
+def test_members_that_are_down_are_skipped_unless_all_are(
+    loads: list[Load], routing: Routing
+) -> None:
     number = Router(routing).choose(loads)
 
     assert number is not None
@@ -44,7 +46,7 @@ def test_who_is_down_is_passed_over_unless_all_are(loads: list[Load], routing: R
 
 
 @given(size=st.integers(1, 8), rounds=st.integers(1, 4))
-def test_by_round_robin_everybody_has_as_many(size: int, rounds: int) -> None:
+def test_by_round_robin_all_members_have_the_same_number(size: int, rounds: int) -> None:
     router = Router(Routing.ROUND_ROBIN)
 
     chosen = [router.choose(idle(size)) for _ in range(size * rounds)]
@@ -52,7 +54,7 @@ def test_by_round_robin_everybody_has_as_many(size: int, rounds: int) -> None:
     assert chosen == [*range(size)] * rounds
 
 
-def test_by_chance_everybody_has_about_as_many() -> None:
+def test_by_chance_all_members_have_about_the_same_number() -> None:
     router = Router(Routing.RANDOM, random.Random(7))
 
     counts = Counter(router.choose(idle(4)) for _ in range(4000))
@@ -61,13 +63,13 @@ def test_by_chance_everybody_has_about_as_many() -> None:
 
 
 @given(size=st.integers(1, 8), key=st.text())
-def test_by_consistent_hash_a_key_stays_where_it_is(size: int, key: str) -> None:
+def test_by_consistent_hash_a_key_keeps_its_member(size: int, key: str) -> None:
     one, other = Router(Routing.CONSISTENT_HASH), Router(Routing.CONSISTENT_HASH)
 
     chosen = one.choose(idle(size), key)
 
     assert other.choose([load._replace(waiting=5) for load in idle(size)], key) == chosen
-    assert one.choose(idle(size + 1), key) in (chosen, size)  # It moves to the new one, or not.
+    assert one.choose(idle(size + 1), key) in (chosen, size)  # It may move to the new one.
 
 
 def test_by_consistent_hash_keys_are_spread() -> None:

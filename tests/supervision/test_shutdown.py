@@ -10,6 +10,7 @@ import pykka
 import pytest
 
 from agy_actors import (
+    AgentCrashed,
     AgentDeadError,
     AgentStartError,
     Chat,
@@ -22,9 +23,12 @@ from agy_actors import (
     ShutdownAgent,
     SignalIdle,
     Supervisor,
+    TurnRetried,
 )
-from agy_actors._agent import AgentActor
-from agy_actors._supervision import _children, _parent
+from agy_actors._agents import agent_child
+from agy_actors._agents.agent_actor import AgentActor
+from agy_actors._supervision import child_ending
+from agy_actors._supervision.child_lifecycle import ChildLifecycle
 from agy_actors.testing import ScriptedModel, say
 from tests.harnesses import (
     HANGS,
@@ -41,11 +45,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from agy_actors import AgentRef, SupervisorRef
-    from agy_actors._supervision._children import Child
+    from agy_actors import AgentRef, Event, SupervisorRef
+    from agy_actors._supervision.child import Child
 
 PROMPTLY = 8.0
-"""Seconds for what takes a fraction of one, and would take 10 if it went wrong."""
+"""Seconds for something that takes a fraction of one, or 10 if it fails."""
 
 
 def save_dirs(parent: Path) -> list[Path]:
@@ -109,7 +113,7 @@ def test_an_unknown_name_is_an_error_that_names_the_known_ones(
     with pytest.raises(InvalidConfig, match=r"has no agent 'poets'; it has 'poet', 'critic'"):
         supervisor.shutdown_agent("poets")
     with pytest.raises(InvalidConfig, match="has no agent"):
-        supervisor.shutdown_agent(["poet"])  # type: ignore[arg-type]
+        supervisor.shutdown_agent(["poet"])  # type: ignore[call-overload]
 
     assert list(supervisor.children()) == ["poet", "critic"]
 
@@ -163,7 +167,7 @@ def test_an_agent_that_was_ended_by_itself_is_forgotten_and_not_restarted(
     supervisor.create_agent(model.openai_config(), "poet")
 
 
-def test_whoever_stopped_an_agent_finds_it_forgotten(
+def test_a_stopped_agent_is_no_longer_listed(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     agents = [supervisor.create_agent(model.openai_config(), str(n)) for n in range(3)]
@@ -174,7 +178,7 @@ def test_whoever_stopped_an_agent_finds_it_forgotten(
 
 
 @pytest.mark.own_processes
-def test_a_turn_is_cut_off_by_the_end_of_its_agent(
+def test_the_end_of_an_agent_interrupts_its_turn(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     model.then(say("never", gate=threading.Event()))
@@ -193,6 +197,25 @@ def test_a_turn_is_cut_off_by_the_end_of_its_agent(
     assert not children()
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["own", "shared"])
+def test_a_drain_that_reaches_its_limit_is_not_a_crash(model: ScriptedModel, *, own: bool) -> None:
+    events: list[Event] = []
+    model.when(".", say("never", gate=threading.Event()))
+    with Supervisor.start(max_conversations_per_process=1 if own else None) as supervisor:
+        supervisor.subscribe(events.append)
+        agent = supervisor.create_agent(model.openai_config(), "poet", stop_timeout=0.5)
+        turns = [agent.ask(Chat(prompt), block=False) for prompt in ("one", "two")]
+        model.wait_for_requests(1)
+
+        supervisor.shutdown_agent("poet", drain=True, timeout=PROMPTLY)
+
+        for turn in turns:
+            with pytest.raises(AgentDeadError):
+                turn.get(timeout=0)
+    assert not [event for event in events if isinstance(event, AgentCrashed | TurnRetried)]
+
+
+@pytest.mark.new_processes
 def test_an_agent_can_be_ended_while_it_starts(
     supervisor: SupervisorRef, model: ScriptedModel, tmp_path: Path
 ) -> None:
@@ -234,7 +257,7 @@ def test_an_agent_can_be_ended_while_it_waits_for_its_restart(
 
 
 @pytest.mark.parametrize("message", [Disconnect(), SignalIdle()])
-def test_what_is_told_to_a_waiting_agent_is_kept_for_it(
+def test_a_message_that_is_told_during_a_backoff_does_not_delay_the_end(
     model: ScriptedModel, message: Disconnect | SignalIdle
 ) -> None:
     waits = threading.Event()
@@ -253,7 +276,7 @@ def test_what_is_told_to_a_waiting_agent_is_kept_for_it(
         assert supervisor.children() == {}
 
 
-def test_what_came_to_a_waiting_agent_is_answered_when_its_supervisor_stops(
+def test_asks_during_a_backoff_are_answered_when_the_supervisor_stops(
     model: ScriptedModel,
 ) -> None:
     waits = threading.Event()
@@ -270,7 +293,8 @@ def test_what_came_to_a_waiting_agent_is_answered_when_its_supervisor_stops(
             reply.get(timeout=PROMPTLY)
 
 
-def test_the_end_of_a_block_ends_all(model: ScriptedModel, temporary: Path) -> None:
+@pytest.mark.new_processes
+def test_the_end_of_a_with_block_ends_all_agents(model: ScriptedModel, temporary: Path) -> None:
     with Supervisor.start() as supervisor:
         agents = [supervisor.create_agent(model.openai_config()) for _ in range(3)]
         assert len(save_dirs(temporary)) == 1
@@ -282,7 +306,8 @@ def test_the_end_of_a_block_ends_all(model: ScriptedModel, temporary: Path) -> N
     assert pykka.ActorRegistry.get_all() == []
 
 
-def test_an_error_in_a_block_gets_out_and_ends_all(model: ScriptedModel) -> None:
+@pytest.mark.new_processes
+def test_an_error_in_a_with_block_propagates_and_ends_all_agents(model: ScriptedModel) -> None:
     model.then(say("never", gate=threading.Event()))
     supervisor = Supervisor.start()
     turn = supervisor.create_agent(model.openai_config()).ask(Chat("hi"), block=False)
@@ -297,7 +322,7 @@ def test_an_error_in_a_block_gets_out_and_ends_all(model: ScriptedModel) -> None
 
 
 @pytest.mark.own_processes
-def test_shutdown_ends_all(model: ScriptedModel, temporary: Path) -> None:
+def test_shutdown_ends_all_agents(model: ScriptedModel, temporary: Path) -> None:
     supervisor = Supervisor.start()
     agents = [supervisor.create_agent(model.openai_config()) for _ in range(2)]
 
@@ -314,13 +339,13 @@ def test_agents_are_ended_the_youngest_first(
     model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[str] = []
-    forget = Supervisor._forget
+    forget = ChildLifecycle._forget
 
-    def note(self: Supervisor, child: Child, error: Exception | None) -> None:
+    def note(self: ChildLifecycle, child: Child, error: Exception | None) -> None:
         ended.append(child.name)
         forget(self, child, error)
 
-    monkeypatch.setattr(Supervisor, "_forget", note)
+    monkeypatch.setattr(ChildLifecycle, "_forget", note)
     with Supervisor.start() as supervisor:
         for name in "abc":
             supervisor.create_agent(model.openai_config(), name)
@@ -328,7 +353,7 @@ def test_agents_are_ended_the_youngest_first(
     assert ended == ["c", "b", "a"]
 
 
-def test_whoever_ends_an_agent_is_answered_also_when_the_supervisor_stops_meanwhile(
+def test_a_request_for_an_agents_end_is_answered_also_if_the_supervisor_stops_meanwhile(
     model: ScriptedModel,
 ) -> None:
     supervisor = Supervisor.start()
@@ -350,16 +375,17 @@ def test_no_report_is_lost_when_a_supervisor_stops_while_its_agents_crash(
         for agent in agents:
             os.kill(pid_of(agent), 9)
 
-        supervisor.stop(timeout=PROMPTLY)  # 10 and more, if it waited for what was said before.
+        supervisor.stop(timeout=PROMPTLY)  # At least 10 if it waited for the earlier prompts.
 
 
+@pytest.mark.new_processes
 def test_agents_that_are_stuck_are_abandoned_all_in_the_time_of_one(
     model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_parent, "_CHILD_GRACE", 0.4)
-    monkeypatch.setattr(_parent, "_ORDERLY", 0.1)
+    monkeypatch.setattr(child_ending, "_CHILD_GRACE", 0.4)
+    monkeypatch.setattr(child_ending, "_ORDERLY", 0.1)
     actors: list[NotedActor] = []
-    monkeypatch.setattr(_children, "AgentActor", note_actors(actors))
+    monkeypatch.setattr(agent_child, "AgentActor", note_actors(actors))
     model.when(".", say("never", gate=threading.Event()))
     release = threading.Event()
     supervisor = Supervisor.start()
@@ -383,7 +409,7 @@ def test_agents_that_are_stuck_are_abandoned_all_in_the_time_of_one(
 
 
 class NotedActor(AgentActor):
-    """An agent that tells when its thread has ended."""
+    """An agent that reports the end of its thread."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -404,7 +430,7 @@ def note_actors(noted: list[NotedActor]) -> Callable[..., NotedActor]:
 
 
 def block_loop(actor: AgentActor, release: threading.Event) -> None:
-    """Block an agent's whole loop, as a hook may that waits for something in vain."""
+    """Block an agent's loop, as a hook does that waits in vain."""
     blocks = threading.Event()
 
     def block() -> None:
@@ -415,6 +441,7 @@ def block_loop(actor: AgentActor, release: threading.Event) -> None:
     assert blocks.wait(5)
 
 
+@pytest.mark.new_processes
 def test_pykkas_stop_all_ends_everything_and_restarts_nothing(
     model: ScriptedModel, temporary: Path
 ) -> None:
@@ -436,7 +463,7 @@ def test_pykkas_stop_all_ends_everything_and_restarts_nothing(
     assert save_dirs(temporary) == []
 
 
-def test_agents_stopped_by_pykka_alone_leave_their_supervisor_working(
+def test_agents_that_pykka_stops_do_not_end_their_supervisor(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     agent = supervisor.create_agent(model.openai_config(), "poet")
@@ -474,7 +501,7 @@ def test_a_name_in_a_state_dir_resumes_its_conversation_in_the_next_run(
     assert tmp_path.is_dir()
 
 
-def test_another_name_in_a_state_dir_has_a_conversation_of_its_own(
+def test_another_name_in_a_state_dir_has_its_own_conversation(
     model: ScriptedModel, tmp_path: Path
 ) -> None:
     for name in ("poet", "Poet"):

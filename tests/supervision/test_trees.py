@@ -1,4 +1,4 @@
-"""Supervisors under supervisors, and whom each strategy restarts, on real agents."""
+"""Supervisors under supervisors, and the children that each strategy restarts, with real agents."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_sibling_crashes(model: ScriptedModel, strategy: Strategy, expected: l
 
 @pytest.mark.own_processes
 @pytest.mark.parametrize("strategy", GROUPS)
-def test_siblings_come_back_in_the_order_of_their_start(
+def test_siblings_restart_in_the_order_of_their_start(
     model: ScriptedModel, strategy: Strategy
 ) -> None:
     events: list[Event] = []
@@ -103,7 +103,7 @@ def test_siblings_come_back_in_the_order_of_their_start(
     assert ready == ["a", "b", "c"]
 
 
-def test_a_turn_that_a_siblings_crash_cut_off_is_asked_again(model: ScriptedModel) -> None:
+def test_a_turn_that_a_siblings_crash_interrupted_is_retried(model: ScriptedModel) -> None:
     gate = threading.Event()
     model.when("long", say("and so on", gate=gate), say("done"))
     with Supervisor.start(strategy=Strategy.ONE_FOR_ALL) as supervisor:
@@ -118,21 +118,22 @@ def test_a_turn_that_a_siblings_crash_cut_off_is_asked_again(model: ScriptedMode
     assert (reply.text, reply.attempts) == ("done", 2)
 
 
-def test_an_agent_that_is_recalled_while_it_starts_is_created_all_the_same(
+@pytest.mark.new_processes
+def test_an_agent_that_is_asked_to_restart_while_it_starts_is_still_created(
     model: ScriptedModel, tmp_path: Path
 ) -> None:
     env, go = patient_harness(tmp_path)
     with Supervisor.start(strategy=Strategy.ONE_FOR_ALL) as supervisor:
-        elder = supervisor.create_agent(model.openai_config(), "elder")
+        older = supervisor.create_agent(model.openai_config(), "older")
         creation = supervisor.ask(CreateAgent(model.openai_config(env=env), "late"), block=False)
         until(lambda: len(children()) > 1)
 
-        kill_harness(elder)
-        until(lambda: restarts([elder]) == [1])
+        kill_harness(older)
+        until(lambda: restarts([older]) == [1])
         go()
 
         late = creation.get(timeout=PATIENCE)
-        assert answers([elder, late], "after") == ["echo: after"] * 2
+        assert answers([older, late], "after") == ["echo: after"] * 2
         assert restarts([late]) == [1]
 
 
@@ -149,32 +150,32 @@ def test_an_agent_may_be_recalled_before_its_thread_runs(
             start_thread(thread)
 
     with Supervisor.start(strategy=Strategy.ONE_FOR_ALL) as supervisor:
-        elder = supervisor.create_agent(model.openai_config(), "elder")
+        older = supervisor.create_agent(model.openai_config(), "older")
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", start)
             creation = supervisor.ask(CreateAgent(model.openai_config(), "late"), block=False)
             until(lambda: bool(held_back))
-            kill_harness(elder)
-            until(lambda: not elder.ask(GetStatistics(), block=False).done())
+            kill_harness(older)
+            until(lambda: not older.ask(GetStatistics(), block=False).done())
             start_thread(held_back[0])
 
             late = creation.get(timeout=PATIENCE)
-        assert answers([elder, late], "after") == ["echo: after"] * 2
+        assert answers([older, late], "after") == ["echo: after"] * 2
 
 
 @pytest.fixture
 def halted(
     model: ScriptedModel, tmp_path: Path
 ) -> Iterator[tuple[SupervisorRef, Callable[[], None]]]:
-    """Have a supervisor below that is halted until it is told to go on."""
+    """Make a supervisor below that is halted until the test resumes it."""
     env, go = patient_harness(tmp_path)
     go()
     with Supervisor.start(strategy=Strategy.ONE_FOR_ALL) as supervisor:
-        elder = supervisor.create_agent(model.openai_config(env=env), "elder")
+        older = supervisor.create_agent(model.openai_config(env=env), "older")
         team = supervisor.create_supervisor("team")
         member = psutil.Process(pid_of(team.create_agent(model.openai_config(), "member")))
         (tmp_path / "go").unlink()
-        kill_harness(elder)
+        kill_harness(older)
         until(lambda: has_ended(member))
         yield team, go
 
@@ -189,7 +190,7 @@ def create_one_of_each(team: SupervisorRef, model: ScriptedModel) -> list[ReplyF
 
 
 @pytest.mark.own_processes
-def test_what_is_created_under_a_halted_supervisor_comes_up_when_it_goes_on(
+def test_a_child_that_is_created_under_a_halted_supervisor_starts_when_it_resumes(
     halted: tuple[SupervisorRef, Callable[[], None]], model: ScriptedModel
 ) -> None:
     team, go = halted
@@ -203,7 +204,7 @@ def test_what_is_created_under_a_halted_supervisor_comes_up_when_it_goes_on(
 
 
 @pytest.mark.own_processes
-def test_what_is_created_under_a_halted_supervisor_ends_with_it(
+def test_a_child_that_is_created_under_a_halted_supervisor_ends_with_it(
     halted: tuple[SupervisorRef, Callable[[], None]], model: ScriptedModel
 ) -> None:
     team, _ = halted
@@ -217,7 +218,7 @@ def test_what_is_created_under_a_halted_supervisor_ends_with_it(
 
 
 @pytest.mark.own_processes
-def test_a_temporary_sibling_is_ended_where_the_others_are_restarted(
+def test_a_temporary_sibling_is_ended_when_the_others_are_restarted(
     model: ScriptedModel,
 ) -> None:
     with Supervisor.start(strategy=Strategy.ONE_FOR_ALL) as supervisor:
@@ -271,7 +272,7 @@ def test_restart_intensity_exceeded(
     assert given_up == ["a"]
 
 
-def test_a_supervisor_under_a_supervisor_has_agents_of_its_own(
+def test_a_supervisor_under_a_supervisor_has_its_own_agents(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     team = supervisor.create_supervisor("team")
@@ -284,6 +285,7 @@ def test_a_supervisor_under_a_supervisor_has_agents_of_its_own(
     assert team.ask(GetActiveAgentCount()) == 1
 
 
+@pytest.mark.new_processes
 def test_a_supervisor_that_ends_takes_all_below_with_it(model: ScriptedModel) -> None:
     with Supervisor.start() as supervisor:
         team = supervisor.create_supervisor("team").create_supervisor("inner")
@@ -295,8 +297,9 @@ def test_a_supervisor_that_ends_takes_all_below_with_it(model: ScriptedModel) ->
     assert not process.is_running()
 
 
+@pytest.mark.new_processes
 @pytest.mark.parametrize("by", ["parent", "itself"])
-def test_a_supervisor_below_is_ended_alone(
+def test_a_supervisor_below_can_be_ended_separately(
     supervisor: SupervisorRef, model: ScriptedModel, by: str
 ) -> None:
     agent = supervisor.create_agent(model.openai_config())
@@ -334,7 +337,7 @@ def test_an_agent_under_a_nested_supervisor_fails_again_and_again(
     assert answers(agents, "after") == ["echo: after"] * 3
     assert restarts([outside]) == [0]
     assert [e.supervisor for e in events if isinstance(e, SupervisorEscalated)] == ["team"]
-    kill_harness(agents[1])  # Its failures were forgotten: it is the first one again.
+    kill_harness(agents[1])  # Its failures were forgotten, so this is the first one again.
     until(lambda: restarts(agents) == [2, 2, 2])
 
 
@@ -361,7 +364,7 @@ def test_a_supervisor_that_fails_too_often_is_given_up_with_all_it_has(
         assert supervisor.supervisors() == {}
 
 
-def test_a_name_that_a_supervisor_has_is_refused_to_an_agent(
+def test_the_name_of_a_supervisor_is_refused_for_an_agent(
     supervisor: SupervisorRef, model: ScriptedModel
 ) -> None:
     supervisor.create_supervisor("team")

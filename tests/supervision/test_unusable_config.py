@@ -1,4 +1,4 @@
-"""What is wrong with a configuration is found before anything starts, and named."""
+"""Errors of a configuration are found before anything starts, and name the cause."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ BROKEN: dict[str, tuple[Callable[[ScriptedModel, Path], AgentConfig], str]] = {
     "no address": (lambda *_: LocalOpenAIAgentConfig(base_url="", model="m"), "base_url"),
     "bad address": (
         lambda *_: LocalOpenAIAgentConfig(base_url="not a url", model="m"),
-        "base_url is the address of a model's service.* got 'not a url'",
+        "base_url must be the address of a model's service.* got 'not a url'",
     ),
     "address of another protocol": (
         lambda *_: LocalOpenAIAgentConfig(base_url="ftp://x/", model="m"),
@@ -129,7 +129,7 @@ BROKEN: dict[str, tuple[Callable[[ScriptedModel, Path], AgentConfig], str]] = {
     ),
     "dangling reference": (
         lambda model, _: model.openai_config(response_schema=schema({"$ref": "#/$defs/Nope"})),
-        r"response_schema of agent 'ann': \$.properties.x.\$ref: '#/\$defs/Nope' leads nowhere",
+        r"response_schema for agent 'ann': \$.properties.x.\$ref: '#/\$defs/Nope' leads nowhere",
     ),
     "reference to elsewhere": (
         lambda model, _: model.openai_config(response_schema=schema({"$ref": "http://x/y.json"})),
@@ -166,14 +166,15 @@ def test_an_agent_cannot_start_as_configured(
     assert supervisor.children() == {}
 
 
-def test_what_the_sdk_has_against_a_configuration_is_a_start_error_too(
+def test_the_sdks_error_about_a_configuration_is_also_a_start_error(
     model: ScriptedModel, supervisor: SupervisorRef
 ) -> None:
     with pytest.raises(AgentStartError, match="Duplicate") as caught:
         supervisor.create_agent(model.openai_config(tools=[same, also_same]))
 
     assert isinstance(caught.value, UnusableConfig)
-    assert isinstance(caught.value.__cause__, ValueError)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
 
 
 def test_a_workspace_that_does_not_exist_is_made(

@@ -1,4 +1,4 @@
-"""What the tests of the scripted model talk to it with: plain HTTP, and real agents."""
+"""Clients for the tests of the scripted model: plain HTTP, and real agents."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class Agents:
 
 
 async def steps(agent: Agent, prompt: str) -> list[Step]:
-    """Send a prompt, and return what the turn consisted of, the failed steps included."""
+    """Send a prompt, and return the steps of the turn, including failed ones."""
     await agent.conversation.send(prompt)
     return [step async for step in agent.conversation.receive_steps()]
 

@@ -70,7 +70,7 @@ def test_text_comes_through_verbatim(agents: Agents, chunks: int | None) -> None
     asyncio.run(main())
 
 
-def test_a_prompt_is_echoed_without_what_the_harness_adds(agents: Agents) -> None:
+def test_a_prompt_is_echoed_without_the_harnesss_additions(agents: Agents) -> None:
     async def main() -> None:
         async with agents.open() as agent:
             assert await text(agent, "Wie spät ist es? 🕐") == "echo: Wie spät ist es? 🕐"
@@ -228,7 +228,7 @@ def test_an_http_error_is_a_step_with_its_code_on_gemini(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_the_harness_retries_some_errors_on_gemini_and_tells_each(
+def test_the_harness_retries_some_errors_on_gemini_and_reports_each(
     on_gemini: Agents, status: int
 ) -> None:
     on_gemini.model.then(*[http_error(status, "MARK")] * 2)
@@ -245,7 +245,7 @@ def test_the_harness_retries_some_errors_on_gemini_and_tells_each(
     assert [request.prompt for request in on_gemini.model.requests] == ["hi"] * 3
 
 
-def test_a_quota_error_tells_the_harness_when_to_come_back_on_gemini(on_gemini: Agents) -> None:
+def test_a_quota_error_tells_the_harness_when_to_retry_on_gemini(on_gemini: Agents) -> None:
     on_gemini.model.then(quota_error(0.5))
 
     async def main() -> None:

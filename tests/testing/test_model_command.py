@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agy_actors.testing import ScriptedModel
+from tests import programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @contextmanager
 def command(*options: str) -> Iterator[subprocess.Popen[str]]:
     arguments = [sys.executable, "-W", "error", "-m", "agy_actors.testing.model", *options]
-    with subprocess.Popen(
+    with programs.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
@@ -58,7 +59,7 @@ def test_the_command_serves_until_a_signal_and_ends_well(
     assert (process.returncode, rest, errors) == (0, "", "")
 
 
-def test_the_command_says_so_when_its_port_is_taken() -> None:
+def test_the_command_reports_a_port_that_is_in_use() -> None:
     with ScriptedModel() as model:
         port = model.base_url.rpartition(":")[2]
         with command("--port", port) as process:

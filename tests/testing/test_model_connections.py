@@ -32,7 +32,7 @@ def test_a_dropped_connection_is_reset_after_the_text(client: Client) -> None:
 
 
 def test_a_long_text_is_not_lost_in_the_reset(client: Client) -> None:
-    size, count = 50_000, 40  # More than the buffers on the way hold of it unread.
+    size, count = 50_000, 40  # More than the buffers on the way can hold.
     client.model.then(replace(drop("x" * size * count), chunks=size))
 
     with client.open() as response:
@@ -66,14 +66,14 @@ def test_silence_lasts_until_the_client_goes_away(client: Client) -> None:
 
     with client.open() as response:
         assert client.read_piece(response) == "well "
-        with pytest.raises(TimeoutError, match=r"no client went away in 0\.05 s; 1 requests came"):
+        with pytest.raises(TimeoutError, match=r"no client disconnected within 0\.05 s; 1 req"):
             client.model.wait_for_disconnect(timeout=0.05)
     gone = client.model.wait_for_disconnect()
 
     assert gone is client.model.requests[0]
 
 
-def test_each_client_that_leaves_is_told_once(client: Client) -> None:
+def test_each_client_that_leaves_is_reported_once(client: Client) -> None:
     client.model.when("", silence("."))
     for prompt in ("one", "two"):
         with client.open(prompt) as response:
@@ -84,7 +84,7 @@ def test_each_client_that_leaves_is_told_once(client: Client) -> None:
         client.model.wait_for_disconnect(timeout=0.01)
 
 
-def test_a_client_that_got_its_whole_answer_did_not_go_away(client: Client) -> None:
+def test_a_client_that_got_its_whole_answer_does_not_count_as_gone(client: Client) -> None:
     client.ask()
     client.model.then(drop())
     with pytest.raises(ConnectionResetError):
@@ -100,7 +100,7 @@ def test_a_gate_holds_the_stream_after_its_first_piece(client: Client) -> None:
 
     with client.open() as response:
         assert client.read_piece(response) == "one "
-        assert client.said("other") == "echo: other"  # Nobody else is held up.
+        assert client.said("other") == "echo: other"  # Other requests are not delayed.
         gate.set()
         assert client.read_piece(response) == "two "
         response.read()
@@ -154,10 +154,10 @@ def test_waiting_for_requests_ends_when_they_came(client: Client) -> None:
         assert [request.prompt for request in waiting.result()] == ["one", "two"]
 
 
-def test_waiting_in_vain_for_requests_says_what_came(client: Client) -> None:
+def test_a_wait_for_too_many_requests_lists_those_that_arrived(client: Client) -> None:
     client.ask("only this")
 
-    with pytest.raises(TimeoutError, match=r"2 requests did not come .* 1: \['only this'\]"):
+    with pytest.raises(TimeoutError, match=r"1 instead of 2 requests .*: \['only this'\]"):
         client.model.wait_for_requests(2, timeout=0.01)
 
 
@@ -174,7 +174,7 @@ def test_many_clients_are_answered_at_once(client: Client) -> None:
         assert [answer.result() for answer in answers] == prompts
 
 
-def test_closing_cuts_off_what_is_open_at_once() -> None:
+def test_closing_ends_open_connections_at_once() -> None:
     model = ScriptedModel().start()
     held = threading.Event()
     model.then(
@@ -234,7 +234,7 @@ def test_closing_twice_or_before_the_start_does_nothing() -> None:
         model.close()
 
 
-def test_an_idle_connection_does_not_hold_up_the_close() -> None:
+def test_an_idle_connection_does_not_delay_the_close() -> None:
     model = ScriptedModel().start()
     connection = http.client.HTTPConnection(model.base_url.removeprefix("http://"))
     connection.request("GET", "/v1/models")
@@ -277,5 +277,5 @@ def test_a_script_cannot_close_its_own_model() -> None:
     model.start().then(say(closes))
 
     assert Client("openai", model).ask().status == 500
-    with pytest.raises(RuntimeError, match="cannot be closed by its own script"):
+    with pytest.raises(RuntimeError, match="a script cannot close its own model"):
         model.close()

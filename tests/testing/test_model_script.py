@@ -1,4 +1,4 @@
-"""Which reply a request gets, and what is recorded of it."""
+"""The reply that a request gets, and the record of the request."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agy_actors import InvalidArgument
 from agy_actors.testing import ModelRequest, ScriptedModel, ToolResult, call_tool, http_error, say
 from tests.testing.model_client import Client
 
@@ -63,14 +64,14 @@ def test_a_rule_may_be_a_function_of_the_request(client: Client) -> None:
 def test_a_rule_that_can_never_answer_is_refused(
     model: ScriptedModel, replies: tuple[Any, ...], times: int | None
 ) -> None:
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match=r"at least one reply|times must be"):
         model.when("hi", *replies, times=times)
 
 
 def test_chunks_that_are_not_the_text_are_refused() -> None:
-    with pytest.raises(ValueError, match="put together"):
+    with pytest.raises(ValueError, match="joined chunks must be equal"):
         say("ab", chunks=["a", "c"])
-    with pytest.raises(ValueError, match="at least one character"):
+    with pytest.raises(ValueError, match="chunks must be an integer >= 1"):
         say("ab", chunks=0)
 
 
@@ -92,7 +93,7 @@ def test_reset_forgets_script_and_requests(client: Client) -> None:
     assert client.said() == "echo: hi"
 
 
-def test_of_many_requests_the_last_are_kept(protocol: ProtocolName) -> None:
+def test_the_last_of_many_requests_are_kept(protocol: ProtocolName) -> None:
     with ScriptedModel(keep=2) as model:
         client = Client(protocol, model)
         for prompt in ("one", "two", "three"):
@@ -102,8 +103,8 @@ def test_of_many_requests_the_last_are_kept(protocol: ProtocolName) -> None:
         assert "3 requests" in repr(model)
 
 
-def test_a_model_that_would_keep_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="got keep=0"):
+def test_a_model_must_keep_at_least_one_request() -> None:
+    with pytest.raises(ValueError, match="keep must be an integer >= 1 or None, got 0"):
         ScriptedModel(keep=0)
 
 
@@ -191,7 +192,7 @@ def test_a_prompt_comes_out_of_the_tags_around_it(client: Client, text: str, pro
     assert client.model.requests[0].prompt == prompt
 
 
-def test_what_the_harness_says_in_the_users_name_is_no_prompt(model: ScriptedModel) -> None:
+def test_a_message_of_the_harness_as_the_user_is_not_a_prompt(model: ScriptedModel) -> None:
     messages = [
         {"role": "user", "content": "<USER_REQUEST>\nhi\n</USER_REQUEST>"},
         {"role": "user", "content": "Error: please try again"},
@@ -205,9 +206,7 @@ def test_what_the_harness_says_in_the_users_name_is_no_prompt(model: ScriptedMod
     assert request.messages[-1] == ("user", "Error: please try again")
 
 
-def test_a_key_is_shown_in_no_repr_and_in_no_log(
-    client: Client, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_repr_and_no_log_shows_a_key(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(1)
     body = json.dumps(client.body("hi")).encode()
     separator = "&" if "?" in client.path() else "?"
@@ -274,7 +273,7 @@ def test_a_script_may_fail_the_test(protocol: ProtocolName) -> None:
         model.close()
 
 
-def test_what_cannot_be_sent_is_raised_at_the_end(protocol: ProtocolName) -> None:
+def test_a_reply_that_cannot_be_sent_is_raised_at_the_end(protocol: ProtocolName) -> None:
     model = ScriptedModel().start()
     model.then(http_error(500, headers={"Content-Length": "5000"}))
 
@@ -294,7 +293,7 @@ def test_several_failures_of_a_script_are_raised_together(protocol: ProtocolName
     assert statuses == [500, 500, 200]
     with pytest.raises(ExceptionGroup) as caught:
         model.close()
-    assert [type(each) for each in caught.value.exceptions] == [LookupError, TypeError]
+    assert [type(each) for each in caught.value.exceptions] == [LookupError, InvalidArgument]
 
 
 def test_a_failure_of_the_script_comes_out_of_the_with_statement(protocol: ProtocolName) -> None:
@@ -310,7 +309,7 @@ def test_a_failure_of_the_script_comes_out_of_the_with_statement(protocol: Proto
     assert isinstance(caught.value.__context__, AssertionError)
 
 
-def test_arguments_that_json_cannot_hold_are_told_before_a_byte_is_sent(
+def test_arguments_that_are_not_json_are_an_http_error(
     protocol: ProtocolName,
 ) -> None:
     model = ScriptedModel().start()

@@ -1,4 +1,4 @@
-"""What goes over the wire, byte by byte, in both protocols."""
+"""The bytes that the scripted model sends, in both protocols."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_gemini_stream_ends_with_reason_and_usage(gemini: Client) -> None:
     }
 
 
-def test_usage_that_nobody_gives_is_counted_in_words(openai: Client) -> None:
+def test_by_default_usage_is_counted_in_words(openai: Client) -> None:
     openai.model.then(say("a b c"))
 
     usage = openai.ask("d e").events[-1]["usage"]
@@ -128,7 +128,7 @@ def test_usage_that_nobody_gives_is_counted_in_words(openai: Client) -> None:
     assert (usage["prompt_tokens"], usage["completion_tokens"]) == (2, 3)
 
 
-def test_thoughts_come_before_the_text_and_apart(client: Client) -> None:
+def test_thoughts_come_before_the_text_and_separately(client: Client) -> None:
     client.model.then(say("answer", thought="hm, well"))
 
     answer = client.ask()
@@ -244,7 +244,7 @@ def test_gemini_errors_have_its_body(gemini: Client, status: int, name: str) -> 
     }
 
 
-def test_an_error_may_have_headers_and_a_body_of_its_own(client: Client) -> None:
+def test_an_error_may_have_its_own_headers_and_body(client: Client) -> None:
     client.model.then(
         http_error(502, headers={"X-Why": "because"}, body=b"<html>"),
         http_error(502, body=["odd"]),
@@ -257,7 +257,7 @@ def test_an_error_may_have_headers_and_a_body_of_its_own(client: Client) -> None
     assert odd.json == ["odd"]
 
 
-def test_a_status_that_is_no_error_is_refused() -> None:
+def test_a_status_that_is_not_an_error_is_refused() -> None:
     with pytest.raises(ValueError, match="from 400 to 599, got 200"):
         http_error(200)
 
@@ -266,11 +266,11 @@ def test_a_status_that_is_no_error_is_refused() -> None:
     ("name", "value"), [("X", "日"), ("X", "a\nb"), ("X", " a"), ("X Y", "a"), ("", "a")]
 )
 def test_a_header_that_http_cannot_hold_is_refused(name: str, value: str) -> None:
-    with pytest.raises(ValueError, match="HTTP cannot hold the header"):
+    with pytest.raises(ValueError, match="invalid HTTP header"):
         http_error(500, headers={name: value})
 
 
-def test_malformed_data_that_are_no_bytes_are_refused() -> None:
+def test_malformed_data_must_be_bytes() -> None:
     data: Any = "data: {oops"
 
     with pytest.raises(TypeError, match="must be bytes"):
@@ -278,7 +278,7 @@ def test_malformed_data_that_are_no_bytes_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "header", "delay"), [(12.0, "12", "12s"), (0.5, "1", "0.5s")])
-def test_a_quota_error_says_when_to_come_back(
+def test_a_quota_error_says_when_to_retry(
     client: Client, seconds: float, header: str, delay: str
 ) -> None:
     client.model.then(quota_error(seconds))
@@ -299,7 +299,7 @@ def test_a_quota_error_says_when_to_come_back(
         }
 
 
-def test_a_quota_error_says_so_in_words_too(client: Client) -> None:
+def test_a_quota_error_has_its_delay_also_in_the_text(client: Client) -> None:
     client.model.then(quota_error(12.0), quota_error(12.0, "MARK"))
 
     told, marked = client.ask(), client.ask()
@@ -379,7 +379,7 @@ def test_a_request_without_any_text_is_answered(client: Client, body: Any) -> No
 
 
 @pytest.mark.parametrize("body", [b"", b"{no json", b"\xff\xfe\xfd", b"[" * 100_000])
-def test_a_body_that_is_no_json_is_a_bad_request_outside_the_script(
+def test_a_body_that_is_not_json_is_a_bad_request_outside_the_script(
     client: Client, body: bytes
 ) -> None:
     client.model.then(say("one"))

@@ -1,0 +1,1 @@
+"""One SDK agent in one actor: its messages, turns, streams and statistics."""

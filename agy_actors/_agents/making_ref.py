@@ -1,0 +1,301 @@
+"""The methods of `SupervisorRef` that create agents and pools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Unpack, overload
+
+from agy_actors._agents import creation_messages as messages
+from agy_actors._agents.pool_creation import CreatePool
+from agy_actors._agents.retry_policy import RetryPolicy
+from agy_actors._supervision.actor_supervisor_ref import ActorSupervisorRef
+from agy_actors._supervision.restart_policy import Restart
+from agy_actors._supervision.routing import Routing
+
+if TYPE_CHECKING:
+    from google.antigravity import AgentConfig
+
+    from agy_actors._actors.future import ReplyFuture
+    from agy_actors._agents.agent_ref import AgentRef
+    from agy_actors._agents.maker_options import AgentOptions, PoolOptions
+    from agy_actors._agents.pool_ref import PoolRef
+
+__all__ = ["MakingRef"]
+
+
+class MakingRef(ActorSupervisorRef):
+    """The methods that create agents and pools.
+
+    Each waits until the child is ready and returns its ref, or, with `block=False`, returns a
+    `ReplyFuture` of the ref. If the caller gives up (by a timeout, by Ctrl-C, by cancelling the
+    future or the task that awaits it), the child is ended.
+    """
+
+    @overload
+    def create_agent(
+        self,
+        config: AgentConfig,
+        name: str | None = None,
+        *,
+        block: Literal[True] = True,
+        **options: Unpack[AgentOptions],
+    ) -> AgentRef: ...
+
+    @overload
+    def create_agent(
+        self,
+        config: AgentConfig,
+        name: str | None = None,
+        *,
+        block: Literal[False],
+        **options: Unpack[AgentOptions],
+    ) -> ReplyFuture[AgentRef]: ...
+
+    @overload
+    def create_agent(
+        self,
+        config: AgentConfig,
+        name: str | None = None,
+        *,
+        block: bool,
+        **options: Unpack[AgentOptions],
+    ) -> AgentRef | ReplyFuture[AgentRef]: ...
+
+    def create_agent(
+        self,
+        config: AgentConfig,
+        name: str | None = None,
+        *,
+        restart: Restart = Restart.PERMANENT,
+        retry: RetryPolicy | None = None,
+        max_model_errors: int = 3,
+        max_empty_steps: int = 500,
+        idle_timeout: float | None = None,
+        stop_timeout: float = 10.0,
+        block: bool = True,
+        timeout: float | None = None,
+    ) -> AgentRef | ReplyFuture[AgentRef]:
+        """Create an agent and wait until it is ready.
+
+        Args:
+            config: the SDK's configuration, passed through unchanged.
+            name: its name under this supervisor; `None` generates one. With a `state_dir`, its
+                conversation is resumed by the name.
+            restart: whether it is restarted after a failure.
+            retry: when a turn that failed is tried again.
+            max_model_errors: consecutive errors of the model that end a turn; 0 for no limit.
+            max_empty_steps: consecutive steps without text or tool call that end a turn; 0 for no
+                limit.
+            idle_timeout: seconds without a turn after which the agent saves its conversation and
+                releases its process, until the next turn. `None` for never.
+            stop_timeout: seconds that it gets to end, or to finish its turns when it is drained.
+            block: wait until it is ready and return its ref; else return a `ReplyFuture` of the
+                ref, which raises the errors below. Cancelling the future ends the agent.
+            timeout: the seconds to wait if blocking, or `None` to wait as long as the start takes.
+
+        Raises:
+            InvalidConfig: an argument is invalid, or the name is taken. Nothing was started.
+            AgentStartError: it did not start. Nothing of it is left.
+            AskTimeout: it was not ready in time, and was ended.
+            AgentDeadError: the supervisor has ended.
+        """
+        message = messages.CreateAgent(
+            config,
+            name,
+            restart,
+            retry or RetryPolicy(),
+            max_model_errors,
+            max_empty_steps,
+            idle_timeout,
+            stop_timeout,
+        )
+        return self.ask(message, block=block, timeout=timeout)
+
+    @overload
+    def get_or_create_agent(
+        self,
+        config: AgentConfig,
+        name: str,
+        *,
+        block: Literal[True] = True,
+        **options: Unpack[AgentOptions],
+    ) -> AgentRef: ...
+
+    @overload
+    def get_or_create_agent(
+        self,
+        config: AgentConfig,
+        name: str,
+        *,
+        block: Literal[False],
+        **options: Unpack[AgentOptions],
+    ) -> ReplyFuture[AgentRef]: ...
+
+    @overload
+    def get_or_create_agent(
+        self,
+        config: AgentConfig,
+        name: str,
+        *,
+        block: bool,
+        **options: Unpack[AgentOptions],
+    ) -> AgentRef | ReplyFuture[AgentRef]: ...
+
+    def get_or_create_agent(
+        self,
+        config: AgentConfig,
+        name: str,
+        *,
+        restart: Restart = Restart.PERMANENT,
+        retry: RetryPolicy | None = None,
+        max_model_errors: int = 3,
+        max_empty_steps: int = 500,
+        idle_timeout: float | None = None,
+        stop_timeout: float = 10.0,
+        block: bool = True,
+        timeout: float | None = None,
+    ) -> AgentRef | ReplyFuture[AgentRef]:
+        """Return the agent with a name; create it first if it does not exist.
+
+        If several threads call this at once, one agent is created, and all get its ref when it is
+        ready. As with `dict.setdefault`, the arguments other than the name have an effect only if
+        this call creates the agent: an existing agent is returned as it is.
+
+        *   If the agent is being created, by any method, this waits for it. If its start fails, all
+            callers get that error; the next call tries again. If some of the callers give up, the
+            creation continues for the others; if all do, the agent is ended.
+        *   An agent that is restarting or asleep exists.
+        *   An agent that is ending does not: this waits for its end, and creates another one. An
+            agent that ends just after it was found is returned nevertheless; asking it raises
+            `AgentDeadError`.
+
+        Args:
+            config: as of `create_agent`.
+            name: its name under this supervisor.
+            restart: as of `create_agent`, as are the following.
+            retry: see there.
+            max_model_errors: see there.
+            max_empty_steps: see there.
+            idle_timeout: see there.
+            stop_timeout: see there.
+            block: wait until it is ready and return its ref; else return its `ReplyFuture`.
+            timeout: the seconds to wait if blocking, or `None` to wait as long as the start takes.
+
+        Raises:
+            InvalidConfig: the name is invalid or that of another kind of child; or the agent is
+                created, and another argument is invalid.
+            AgentStartError: it did not start. Nothing of it is left.
+            AskTimeout: it was not ready in time.
+            AgentDeadError: the supervisor has ended.
+        """
+        message = messages.GetOrCreateAgent(
+            config,
+            name,
+            restart,
+            retry or RetryPolicy(),
+            max_model_errors,
+            max_empty_steps,
+            idle_timeout,
+            stop_timeout,
+        )
+        return self.ask(message, block=block, timeout=timeout)
+
+    @overload
+    def create_pool(
+        self,
+        config: AgentConfig,
+        size: int = 4,
+        name: str | None = None,
+        *,
+        block: Literal[True] = True,
+        **options: Unpack[PoolOptions],
+    ) -> PoolRef: ...
+
+    @overload
+    def create_pool(
+        self,
+        config: AgentConfig,
+        size: int = 4,
+        name: str | None = None,
+        *,
+        block: Literal[False],
+        **options: Unpack[PoolOptions],
+    ) -> ReplyFuture[PoolRef]: ...
+
+    @overload
+    def create_pool(
+        self,
+        config: AgentConfig,
+        size: int = 4,
+        name: str | None = None,
+        *,
+        block: bool,
+        **options: Unpack[PoolOptions],
+    ) -> PoolRef | ReplyFuture[PoolRef]: ...
+
+    def create_pool(
+        self,
+        config: AgentConfig,
+        size: int = 4,
+        name: str | None = None,
+        *,
+        routing: Routing = Routing.SHORTEST_QUEUE,
+        max_size: int | None = None,
+        shrink_after: float = 30.0,
+        capacity: int = 1000,
+        retry: RetryPolicy | None = None,
+        max_restarts: int = 5,
+        within: float = 60.0,
+        idle_timeout: float | None = None,
+        keep_conversation: bool = False,
+        block: bool = True,
+        timeout: float | None = None,
+    ) -> PoolRef | ReplyFuture[PoolRef]:
+        """Create a pool of identical agents, and wait until all of them are ready.
+
+        Members are workers without memory: each turn has a new conversation, unless
+        `keep_conversation` is set or the routing is `CONSISTENT_HASH`.
+
+        Args:
+            config: the SDK's configuration of each member, passed through unchanged.
+            size: the number of members; the least, if the pool scales.
+            name: its name under this supervisor; `None` generates one.
+            routing: how it chooses the member for a turn.
+            max_size: the number of members it may grow to while at least as many turns wait as
+                there are members; `None` does not scale.
+            shrink_after: seconds for which a member may then be idle before it is removed.
+            capacity: how many turns wait before a sender gets `MailboxFull`.
+            retry: when a turn that failed is tried again.
+            max_restarts: how many restarts of a member are allowed within `within` seconds before
+                a new one replaces it. A pool that has to replace members more often than that, on
+                average, ends; replacements because of a turn that crashes members do not count.
+            within: the window of `max_restarts`, in seconds.
+            idle_timeout: seconds without a turn after which a member releases its process.
+            keep_conversation: use one conversation for all turns of a member, which then remembers
+                the prompts of all askers. `CONSISTENT_HASH` implies it.
+            block: wait until all are ready and return its ref; else return its `ReplyFuture`.
+            timeout: the seconds to wait if blocking, or `None` to wait as long as the starts take.
+
+        Raises:
+            InvalidConfig: an argument is invalid, or the name is taken. Nothing was started.
+            AgentStartError: a member did not start. Nothing of the pool is left.
+            AskTimeout: it was not ready in time, and was ended.
+            AgentDeadError: the supervisor has ended.
+        """
+        return self.ask(
+            CreatePool(
+                config,
+                size,
+                name,
+                routing,
+                max_size,
+                shrink_after,
+                capacity,
+                retry or RetryPolicy(),
+                max_restarts,
+                within,
+                idle_timeout,
+                keep_conversation,
+            ),
+            block=block,
+            timeout=timeout,
+        )

@@ -1,0 +1,1 @@
+"""`localharness` processes, and the leases of conversations on them."""

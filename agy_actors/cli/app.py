@@ -1,0 +1,337 @@
+"""The commands, their options and their exit codes.
+
+Exit codes: 0 if every prompt was answered, 1 if one was not, 2 if an option or a file cannot
+be used (found before any agent starts), 130 after Ctrl-C, 141 if the reader of the output
+closed it, 143 after SIGTERM. The last three are 128 plus the signal's number, as in a shell.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import math
+import signal
+import sys
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path  # noqa: TC003 (typer evaluates the annotations)
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from loguru import logger
+from rich.text import Text
+
+from agy_actors import (
+    AgyActorsError,
+    InvalidConfig,
+    carry_over_logging,
+    raise_open_file_limit,
+)
+from agy_actors.cli import chat_command, demo_command, map_command
+from agy_actors.cli.console import console
+from agy_actors.cli.model_choice import ModelOptions
+from agy_actors.cli.prompts import Format, Reading
+from agy_actors.cli.standard_streams import need_input, need_output, prepare_streams, silence_output
+from agy_actors.cli.usage_problem import UsageProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["app", "main"]
+
+_FAILED, _USAGE = 1, 2
+_INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 128 + 2, 128 + 13, 128 + 15
+"""128 plus the numbers of SIGINT, SIGPIPE and SIGTERM."""
+
+_MAX_AGENTS = 64
+"""Arbitrary. Each agent has a process of about 60 MB, and more agents mostly wait for the model."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # A local variable may hold an API key.
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class LogLevel(StrEnum):
+    """The lowest level of log lines to show."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="A Gemini model (the API key is read from GEMINI_API_KEY or a .env file), or with"
+        " --base-url a model of that server. Default: a small model on this machine.",
+    ),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option("--base-url", metavar="URL", help="An OpenAI-compatible server to use."),
+]
+Rehearse = Annotated[
+    bool, typer.Option("--rehearse", help="Use no model; the answers are scripted.")
+]
+Level = Annotated[
+    LogLevel | None,
+    typer.Option(
+        "--log-level",
+        case_sensitive=False,
+        help="Print the library's log on standard error; at debug it can contain prompts.",
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Time limit of each answer. Default: AGY_ACTORS_CHAT_TIMEOUT, or 120.",
+    ),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"agy-actors {importlib.metadata.version('agy-actors')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Supervised LLM agents on threads."""
+    raise_open_file_limit()
+
+
+@app.command()
+def demo(
+    *,
+    model: ModelName = None,
+    base_url: BaseUrl = None,
+    rehearse: Rehearse = False,
+    log_level: Level = None,
+) -> None:
+    """Show four agents answer 24 prompts while one of them crashes and is restarted.
+
+    Each agent has its own conversation and is asked from its own thread. Halfway through,
+    the process of one agent is killed during a turn; the agent is restarted and continues.
+
+    Exit code: 0 if every prompt was answered and the restarted agent kept its
+    conversation, 1 if not, 2 for invalid options.
+    """
+    with _reporting_errors(log_level):
+        need_output()
+        _exit(complete=demo_command.demo(ModelOptions(model, base_url, rehearse)))
+
+
+@app.command("map")
+def map_(
+    prompts: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROMPTS",
+            help="A text file with one prompt per line; CSV or TSV with a column prompt and,"
+            ' optionally, id; JSONL with {"prompt": ..., "id": ...} on each line; a JSON list of'
+            " such objects; - for standard input.",
+            show_default=False,
+        ),
+    ],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="OUT.jsonl",
+            help="The file to append results to; prompts answered in it are not asked again."
+            " Default: standard output.",
+        ),
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The column or field that holds the prompts, if it is not called prompt; for a"
+            " CSV file, its name or number.",
+        ),
+    ] = None,
+    format_: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            case_sensitive=False,
+            help="The format of the prompts. Default: guessed from the name of the file.",
+        ),
+    ] = None,
+    header: Annotated[
+        bool,
+        typer.Option(help="Whether the first row of a CSV file names its columns."),
+    ] = True,
+    agents: Annotated[
+        int,
+        typer.Option("--agents", "-n", min=1, max=_MAX_AGENTS, help="The number of agents."),
+    ] = 4,
+    timeout: Timeout = None,
+    retries: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="How often to retry a prompt after a temporary error (an exhausted quota, an"
+            " overloaded service), after the delay that the service gives or a growing one.",
+        ),
+    ] = 3,
+    max_failures: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Stop after this many prompts in a row have failed; 0: never stop.",
+        ),
+    ] = map_command.DEFAULT_MAX_FAILURES,
+    model: ModelName = None,
+    base_url: BaseUrl = None,
+    rehearse: Rehearse = False,
+    log_level: Level = None,
+) -> None:
+    """Answer every prompt of a file with several supervised agents.
+
+    Each prompt goes to a new agent, so that no answer depends on other prompts; starting an
+    agent takes about 0.2 s. The results are JSON lines, written as soon as they are known. If
+    a prompt fails, its result contains the error and the other prompts are still asked,
+    unless --max-failures prompts in a row have failed.
+    After an interruption, the same command with the same -o asks only the unanswered prompts.
+
+    Exit code: 0 if every prompt was answered, 1 if one failed, 2 for options or files that
+    cannot be used, 130 after Ctrl-C.
+    """
+    with _reporting_errors(log_level):
+        if prompts == "-":
+            need_input()
+        if out is None or str(out) == "-":
+            need_output("open it, or give a file with -o")
+        options = map_command.MapOptions(
+            prompts,
+            out,
+            agents,
+            _seconds(timeout),
+            retries,
+            max_failures,
+            Reading(format_, column, header),
+        )
+        _exit(complete=map_command.map_prompts(options, ModelOptions(model, base_url, rehearse)))
+
+
+@app.command()
+def chat(
+    *,
+    name: Annotated[
+        str | None,
+        typer.Option(help="The conversation in --state-dir to start or resume."),
+    ] = None,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The folder that conversations are saved in."),
+    ] = None,
+    timeout: Timeout = None,
+    model: ModelName = None,
+    base_url: BaseUrl = None,
+    rehearse: Rehearse = False,
+    log_level: Level = None,
+) -> None:
+    """Talk with an agent; answers are streamed.
+
+    Ctrl-C cancels an answer. At an empty prompt Ctrl-C, Ctrl-D or /quit ends the program;
+    /help lists the commands. If standard input is not a terminal, each of its lines is a
+    prompt.
+
+    Exit code: 0 if every prompt was answered or cancelled, 1 if not, 2 for invalid options.
+    """
+    with _reporting_errors(log_level):
+        need_input()
+        need_output()
+        options = chat_command.ChatOptions(name, state_dir, _seconds(timeout))
+        _exit(complete=chat_command.chat(options, ModelOptions(model, base_url, rehearse)))
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    prepare_streams()
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _on_sigterm)
+    app()
+
+
+def _on_sigterm(_signal: int, _frame: Any) -> None:
+    sys.exit(_TERMINATED)  # An exception, so that every `with` block is left.
+
+
+def _exit(*, complete: bool) -> None:
+    if not complete:
+        raise typer.Exit(_FAILED)
+
+
+def _seconds(timeout: float | None) -> float | None:
+    if timeout is not None and not (timeout > 0 and math.isfinite(timeout)):
+        raise UsageProblem(f"--timeout must be a number of seconds above 0, got {timeout:g}")
+    return timeout
+
+
+@contextmanager
+def _reporting_errors(level: LogLevel | None) -> Iterator[None]:
+    """Print an error as one message and exit with the code for it."""
+    if level is not None:
+        _show_logs(level)
+    try:
+        yield
+    except (UsageProblem, InvalidConfig) as problem:
+        _print_error(problem)
+        raise typer.Exit(_USAGE) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(_INTERRUPTED) from None
+    except BrokenPipeError:
+        silence_output()  # The interpreter would flush it at exit and fail again.
+        raise typer.Exit(_BROKEN_PIPE) from None
+    except (AgyActorsError, OSError) as error:
+        if isinstance(error, OSError):
+            silence_output()  # The error may be that standard output is full.
+        _print_error(error)
+        raise typer.Exit(_FAILED) from None
+
+
+def _print_error(error: Exception) -> None:
+    # Not with typer: it replaces a stream whose encoding is ASCII.
+    console(stderr=True).print(Text(f"agy-actors: {error}"))
+
+
+def _show_logs(level: LogLevel) -> None:
+    logger.remove()
+    # A function, because a live display replaces `sys.stderr`. No values of variables
+    # (`diagnose`), because one may be an API key.
+    logger.add(
+        _write_error,
+        level=level.value.upper(),
+        backtrace=False,
+        diagnose=False,
+        colorize=sys.stderr is not None and sys.stderr.isatty(),
+    )
+    logger.enable("agy_actors")
+    carry_over_logging()
+    # The SDK adds a handler to the root logger, which would print these lines a second time.
+    logging.getLogger("pykka").propagate = False
+
+
+def _write_error(line: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(line)

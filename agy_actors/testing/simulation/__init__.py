@@ -1,0 +1,1 @@
+"""Actors in one thread's time, in a drawn order of steps."""

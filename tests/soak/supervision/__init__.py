@@ -1,0 +1,1 @@
+"""Soak runs of supervision. See `__main__`."""
