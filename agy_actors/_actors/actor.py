@@ -178,6 +178,9 @@ class AsyncioActor(pykka.Actor):
     def _on_taken(self, envelope: AnyEnvelope) -> None:
         """Note that a turn was taken from the mailbox. Called on the loop, before its handler."""
 
+    def _on_dropped(self, envelope: AnyEnvelope) -> None:
+        """Note that a message is not handled, because its asker gave up. Called on the loop."""
+
     def _on_turns_held(self) -> None:
         """Note that turns may wait while none may be taken. Called on the loop."""
 

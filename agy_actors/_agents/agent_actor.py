@@ -254,6 +254,10 @@ class AgentActor(MadeForUsers, AsyncioActor):
     def _on_taken(self, envelope: Any) -> None:
         self._turns.take_up(envelope)
 
+    def _on_dropped(self, envelope: Any) -> None:
+        if self.record.knows(envelope):  # Its asker gave up during the restart.
+            self.record.end_lost_turn(self.spec, self.agent.clock())
+
     def on_receive(self, message: Any) -> Any:
         handler = self.HANDLERS.get(type(message)) or find_handler(self.HANDLERS, message)
         if handler is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from agy_actors._actors.runtime import current_runtime
 from agy_actors._agents.agent_actor import AgentActor
 from agy_actors._agents.agent_messages import Delete, Disconnect
 from agy_actors._agents.agent_ref import AgentRef
@@ -98,10 +99,11 @@ class AgentChild(IncarnationChild):
         self.record.last_error = str(error)
 
     def note_end(self, *, turns_move: bool) -> None:
-        """Count the turn that a crash interrupted, if no incarnation and no member resumes it."""
+        """End the turn that was cut off, if no incarnation and no member resumes it."""
         pending = self.record.pending
-        if not turns_move and pending is not None and not pending.answered and not self.running:
-            self.record.tally.note_turn(AgentDeadError.__name__)
+        moves = turns_move and pending is not None and pending.moves
+        if not moves and not self.running:
+            self.record.end_lost_turn(self.spec, current_runtime().monotonic())
 
     def watch_for_end(
         self, loop: asyncio.AbstractEventLoop, on_end_request: Callable[[], None]

@@ -58,7 +58,7 @@ class AgentMembers(MemberKind):
         return OverduePoolTurns(state, inbox, end)
 
     def new_history(self) -> TurnCrashes:
-        return TurnCrashes()
+        return TurnCrashes(of_pool=True)
 
     def is_movable(self, message: Any) -> bool:
         """Return whether another member may take a turn: not if a reader has read from it."""

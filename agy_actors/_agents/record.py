@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from asyncio import CancelledError
 from typing import TYPE_CHECKING
 
 from google.antigravity.types import StepSource, StepStatus, StepType, UsageMetadata
@@ -15,6 +16,7 @@ from agy_actors._agents.tally import Tally
 from agy_actors._agents.trigger_turns import Notices
 from agy_actors._agents.turn_crashes import TurnCrashes
 from agy_actors._agents.turn_messages import TriggerTurn
+from agy_actors._sdk.errors import AgentDeadError
 from agy_actors._sdk.save_episode import Episode
 
 if TYPE_CHECKING:
@@ -126,6 +128,14 @@ class PendingTurn:
             reply_to.done() and not isinstance(self.envelope.message, Send)
         )
 
+    @property
+    def moves(self) -> bool:
+        """Whether another member of the agent's pool continues the turn if the agent ends.
+
+        A pool does not know what becomes of a `Send` after its start.
+        """
+        return self.crashes.of_pool and not isinstance(self.envelope.message, Send)
+
 
 class AgentRecord:
     """The data that an agent keeps from one incarnation to the next.
@@ -234,6 +244,15 @@ class AgentRecord:
             )
             spec.hub.publish(ended)
         self.pending = None
+
+    def end_lost_turn(self, spec: AgentSpec, now: float) -> None:
+        """End the turn that was cut off, if there is one and no incarnation resumes it."""
+        pending = self.pending
+        if pending is not None:
+            reply_to = pending.envelope.reply_to
+            given_up = isinstance(reply_to, ReplyFuture) and reply_to.cancelled()
+            kind = CancelledError if given_up else AgentDeadError
+            self.end_turn(spec, pending, now - pending.started, kind.__name__)
 
     def note_prompt(self) -> None:
         """Note that a prompt is sent to the harness."""

@@ -31,6 +31,9 @@ class TurnCrashes:
     count: int = 0
     """How often the turn crashed its agent."""
 
+    of_pool: bool = False
+    """Whether a pool gave the turn to its member."""
+
     deadline: float | None = None
     """When the turn must end, on the runtime's clock; `None` before its first attempt."""
 

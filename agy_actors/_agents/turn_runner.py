@@ -162,6 +162,8 @@ class TurnRunner:
         chat = running.chat
         running.stall = (None if chat is None else chat.stall_timeout) or stall_timeout()
         seconds = (None if chat is None else chat.timeout) or chat_timeout()
+        if not self.agent.record.knows(running.envelope):
+            self.agent.record.end_lost_turn(self.agent.spec, started)  # Its asker gave up.
         pending = self.agent.record.take_up(running.envelope, seconds, started)
         pending.cancelled = pending.cancelled or running.cancelled
         running.cancelled = False

@@ -44,6 +44,7 @@ class ChildEnding:
         log: the supervisor's.
         on_end: called first when a child begins to end for good.
         forget: called when a child has ended completely.
+        note_end: called after the incarnation of a child that was forgotten was abandoned.
         finish_work: awaited before the children are ended.
     """
 
@@ -55,6 +56,7 @@ class ChildEnding:
         *,
         on_end: Callable[[Child], None],
         forget: Callable[[Child], None],
+        note_end: Callable[[Child], None],
         finish_work: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self._children = children
@@ -62,6 +64,7 @@ class ChildEnding:
         self._log = log
         self._on_end = on_end
         self._forget = forget
+        self._note_end = note_end
         self._finish_work = finish_work
         self._enforcing: set[asyncio.Task[None]] = set()
         self.all_ended: asyncio.Task[None] | None = None
@@ -147,6 +150,7 @@ class ChildEnding:
             child.running = False
             # This also answers the message whose handler blocks the thread.
             self._background.attempt(end, child.abandon)
+            self._background.attempt(end, lambda: self._note_end(child))
 
     async def wait_then_kill(self, child: Child, actor: Any) -> None:
         """Wait until an incarnation exits; kill its processes when its grace period is over."""

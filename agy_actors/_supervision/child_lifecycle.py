@@ -1,9 +1,8 @@
 """`ChildLifecycle`: starts, restarts and ends a supervisor's children.
 
-It is a part of the actor that owns the children. Its state is used on that actor's thread only;
-other threads send reports (`report_queue`). `restart_logic`, a pure function, decides what to do
-about a child; this class carries out its actions. The subclasses of `Child` have the steps for one
-kind of child, and `child_ending` ends children.
+It is used on the thread of the actor that owns the children; other threads send reports
+(`report_queue`). `restart_logic`, a pure function, decides what to do about a child, and this class
+does it. The subclasses of `Child` know one kind of child. `child_ending` ends children.
 
 Guarantee: when the end of a child is visible, by its dead ref or by the reply to a stop, the
 supervisor no longer lists the child.
@@ -91,6 +90,7 @@ class ChildLifecycle:
             self.log,
             on_end=lambda child: self._feed(steps.Leaving(child.name)),
             forget=lambda child: self._forget(child, None),
+            note_end=self._observer.note_end,
             finish_work=self._observer.finish_work,
         )
         self._loop: asyncio.AbstractEventLoop
@@ -350,7 +350,7 @@ class ChildLifecycle:
             return
         self.children.pop(child.name, None)
         self.names.pop(child.ref.actor_urn, None)
-        child.note_end(turns_move=self._observer.turns_move())
+        self._observer.note_end(child)
         dead_letters = child.declare_dead(
             error or child.dead_error(f"{child.label} has ended"),
             DeathReason.GIVEN_UP if given_up else DeathReason.STOPPED,

@@ -43,3 +43,7 @@ class ChildObserver:
 
     drains_before_stop: bool = False
     """Whether the work is finished before a stop closes the owner's own mailbox."""
+
+    def note_end(self, child: Child) -> None:
+        """Let a child note that it has ended for good."""
+        child.note_end(turns_move=self.turns_move())

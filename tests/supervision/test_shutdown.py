@@ -23,6 +23,7 @@ from agy_actors import (
     ShutdownAgent,
     SignalIdle,
     Supervisor,
+    TurnEnded,
     TurnRetried,
 )
 from agy_actors._agents import agent_child
@@ -388,7 +389,9 @@ def test_agents_that_are_stuck_are_abandoned_all_in_the_time_of_one(
     monkeypatch.setattr(agent_child, "AgentActor", note_actors(actors))
     model.when(".", say("never", gate=threading.Event()))
     release = threading.Event()
+    ended: list[Event] = []
     supervisor = Supervisor.start()
+    supervisor.subscribe(lambda event: isinstance(event, TurnEnded) and ended.append(event))
     agents = [supervisor.create_agent(model.openai_config(), stop_timeout=0.4) for _ in range(4)]
     turns = [agent.ask(Chat("hi"), block=False) for agent in agents]
     model.wait_for_requests(4)
@@ -403,9 +406,11 @@ def test_agents_that_are_stuck_are_abandoned_all_in_the_time_of_one(
         with pytest.raises(AgentDeadError):
             turn.get(timeout=0)
     assert not any(agent.is_alive() for agent in agents)
+    until(lambda: len(ended) == len(agents))
     release.set()
     for actor in actors:
         assert actor.over.wait(5)
+    assert len(ended) == len(agents)
 
 
 class NotedActor(AgentActor):
