@@ -197,8 +197,8 @@ class AsyncioActor(pykka.Actor):
         Args:
             key: names the timer, among those of this actor.
             message: what to tell. If its handler raises, the actor fails, as with any tell.
-            after: the seconds until the message, from 0.
-            every: the seconds between further messages, above 0; `None` for a single one. While
+            after: the seconds until the message, >= 0.
+            every: the seconds between further messages, > 0; `None` for a single one. While
                 the previous message still waits, no further one is sent.
 
         Raises:
@@ -222,7 +222,7 @@ class AsyncioActor(pykka.Actor):
         It repeats for as long as no message comes, and ends with this incarnation.
 
         Args:
-            seconds: the seconds, above 0; `None` turns it off.
+            seconds: the seconds, > 0; `None` turns it off.
 
         Raises:
             InvalidArgument: the argument is not as described.

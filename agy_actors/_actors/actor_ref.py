@@ -51,7 +51,7 @@ def _goes_bare(kind: Hashable) -> bool:
 
 
 class AsyncioActorRef(MadeForUsers, ProcessBound, pykka.ActorRef[Any]):
-    """A reference to an actor, for every thread. It stays valid across restarts.
+    """A reference to an actor. Thread-safe. It stays valid across restarts.
 
     In a forked child of the actor's process, every use raises `ForkedProcessError`.
     """
@@ -82,7 +82,7 @@ class AsyncioActorRef(MadeForUsers, ProcessBound, pykka.ActorRef[Any]):
         self._registration = registry.new_number()
 
     def is_alive(self) -> bool:
-        """Return whether the actor has not stopped. It may hang or restart.
+        """Return whether the actor has not ended. One that hangs or is being restarted is alive.
 
         Raises:
             ForkedProcessError: this process is a forked child of the actor's.
@@ -97,7 +97,7 @@ class AsyncioActorRef(MadeForUsers, ProcessBound, pykka.ActorRef[Any]):
         return "" if self.is_alive() else ", ended"
 
     def tell(self, message: Any) -> None:
-        """Send a message and do not wait for anything.
+        """Send a message without a reply. It does not wait.
 
         Args:
             message: any object. If its handler raises, the actor fails (see
@@ -114,20 +114,20 @@ class AsyncioActorRef(MadeForUsers, ProcessBound, pykka.ActorRef[Any]):
             self.actor_inbox.put(Envelope(message))
 
     def tell_later(self, message: Any, seconds: float) -> DelayedMessage:
-        """Send a message after some seconds, and do not wait for anything. Thread-safe.
+        """Send a message without a reply after some seconds. It does not wait. Thread-safe.
 
         The message survives restarts of the actor. If the actor ends first, the message is a dead
         letter.
 
         Args:
-            message: as of `tell`.
-            seconds: the delay in seconds, from 0.
+            message: any object; see `tell`.
+            seconds: the delay in seconds, >= 0.
 
         Returns:
             A handle whose `cancel()` withdraws the message before it is sent.
 
         Raises:
-            InvalidArgument: the delay is not a finite number of seconds from 0.
+            InvalidArgument: the delay is not a finite number of seconds >= 0.
             ActorDeadError: the actor has ended. It is a `pykka.ActorDeadError`.
             ForkedProcessError: this process is a forked child of the actor's.
         """
@@ -166,7 +166,7 @@ class AsyncioActorRef(MadeForUsers, ProcessBound, pykka.ActorRef[Any]):
         Args:
             message: any object; a `Message[R]` is answered with an `R`.
             block: wait for the reply and return it; else return its `ReplyFuture`.
-            timeout: the seconds to wait if blocking, or `None` for as long as it takes.
+            timeout: the seconds to wait if blocking; `None` for no limit.
                 A blocking ask that times out, or that Ctrl-C interrupts, abandons its reply: a
                 message that was not started is dropped, and a coroutine that handles it is
                 cancelled.
@@ -176,7 +176,7 @@ class AsyncioActorRef(MadeForUsers, ProcessBound, pykka.ActorRef[Any]):
             DeadlockError: the actor waits for the code that asks here. If that is known at once,
                 nothing is sent.
             MailboxFull: the message takes the turn lane, which is at its capacity.
-            InvalidArgument: the timeout is not a number of seconds from 0, or `block` is not a
+            InvalidArgument: the timeout is not a number of seconds >= 0, or `block` is not a
                 `bool`. Nothing is sent.
             ActorDeadError: the actor has ended, before or after the message came. It is a
                 `pykka.ActorDeadError`. Without blocking, the future raises it.
@@ -258,7 +258,7 @@ class AsyncioActorRef(MadeForUsers, ProcessBound, pykka.ActorRef[Any]):
     def stop(
         self, *, block: bool = True, timeout: float | None = None, now: bool = False
     ) -> bool | ReplyFuture[bool]:
-        """Stop the actor, after all that was sent to it before, or now.
+        """Stop the actor, after it has handled all earlier messages, or now.
 
         The reply comes when the actor has ended and its loop is closed. Later messages are refused
         with the dead actor's error.
@@ -282,7 +282,7 @@ class AsyncioActorRef(MadeForUsers, ProcessBound, pykka.ActorRef[Any]):
             AskTimeout: it did not end in time.
             DeadlockError: the actor waits for the code that waits here for its end.
             ForkedProcessError: this process is a forked child of the actor's.
-            InvalidArgument: the timeout is not a number of seconds from 0, or `block` or `now` is
+            InvalidArgument: the timeout is not a number of seconds >= 0, or `block` or `now` is
                 not a `bool`. The actor continues.
         """
         timeout = check_optional_seconds("timeout", timeout, zero=True)

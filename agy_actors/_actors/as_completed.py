@@ -32,7 +32,7 @@ def as_completed(
     Raises:
         AskTimeout: not all were done in time. The ones that were have been yielded.
         DeadlockError: the remaining futures can never be done: their actors wait for this code.
-        InvalidArgument: the timeout is not a number of seconds from 0, or `futures` holds something
+        InvalidArgument: the timeout is not a number of seconds >= 0, or `futures` holds something
             other than `ReplyFuture`s.
     """
     timeout = check_optional_seconds("timeout", timeout, zero=True)

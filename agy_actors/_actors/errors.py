@@ -65,7 +65,7 @@ class ForkedProcessError(AgyActorsError, RuntimeError):
     """Raised in a forked child when it uses an actor, a future or a stream of its parent."""
 
     parent_pid: int
-    """The id of the process that it belongs to."""
+    """The id of the parent process."""
 
     def __init__(self, message: str, *, parent_pid: int = 0) -> None:
         # The default is for unpickling: a child may send the error to its parent.
@@ -78,4 +78,4 @@ class InvalidConfig(AgyActorsError, ValueError):
 
 
 class NotPicklableError(AgyActorsError, TypeError):
-    """Raised when a ref, a future, a stream or a subscription is pickled; says what to do."""
+    """Raised when a ref, a future, a stream or a subscription is pickled. It says what to do."""

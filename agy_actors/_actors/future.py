@@ -62,10 +62,10 @@ _RLock = type(threading.RLock())
 
 
 class ReplyFuture(ProcessBound, pykka.Future[T]):
-    """A reply that is here or will come.
+    """The future reply to a message. Thread-safe.
 
-    It may be waited for from any number of threads (`get`), from any event loop
-    (`await`, which does not block that loop), or observed (`add_done_callback`).
+    Any number of threads can wait for it (`get`), any event loop can `await` it without being
+    blocked, and callbacks can observe it (`add_done_callback`).
     Futures derived by pykka's `map`, `filter`, `join` and `reduce` are computed once: by the
     thread that gets them first, or, if there is only another kind of waiter, by a worker thread.
 
@@ -123,7 +123,7 @@ class ReplyFuture(ProcessBound, pykka.Future[T]):
         return getattr(self.message, "metadata", None)
 
     def done(self) -> bool:
-        """Return whether the reply, an error or a cancellation is here."""
+        """Return whether the future has a reply or an error, or was cancelled."""
         if self._state != PENDING:
             return True
         if forks.generation:
@@ -145,11 +145,11 @@ class ReplyFuture(ProcessBound, pykka.Future[T]):
 
         Raises:
             AskTimeout: no reply came in time. It is a `pykka.Timeout` and a `TimeoutError`.
-            InvalidArgument: the timeout is not a number of seconds from 0.
+            InvalidArgument: the timeout is not a number of seconds >= 0.
             ReplyCancelled: the future was cancelled. It is a `CancelledError` of
                 `concurrent.futures`.
-            DeadlockError: what replies waits for the code that waits here.
-            ForkedProcessError: it is a pending future of the process that this was forked from.
+            DeadlockError: the actor that should reply waits for the code that waits here.
+            ForkedProcessError: it is a pending future, and this process is a forked child.
             BaseException: the actor raised it instead of replying.
         """
         if timeout is not None:
@@ -213,7 +213,7 @@ class ReplyFuture(ProcessBound, pykka.Future[T]):
         """Abandon the reply: a message that has not started is dropped, one that runs is cancelled.
 
         Returns:
-            `True` if the future is cancelled now; `False` if the reply was here before.
+            `True` if the future is cancelled now; `False` if it already had a reply or an error.
         """
         return self._finish(CANCELLED, None) or self.cancelled()
 

@@ -57,7 +57,7 @@ class StopNow(_ActorStop):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReceiveTimeout:
-    """An actor gets it when no message came for the seconds of its `set_receive_timeout`."""
+    """Sent to an actor that got no message for the seconds of its `set_receive_timeout`."""
 
 
 DEFERRED = object()

@@ -159,7 +159,7 @@ class Send(Message[None]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cancel(Message[bool]):
-    """Cancel the running turn. Replies at once whether there is one. Idempotent."""
+    """Cancel the running turn. The reply, at once, is whether there was one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ class WaitForWakeup(Message[bool]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SignalIdle(Message[None]):
-    """Answer all askers of `WaitForWakeup`."""
+    """Reply to all asks with `WaitForWakeup`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class GetHistory(Message[list[Step]]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ClearHistory(Message[None]):
-    """Forget the recorded steps. The conversation itself does not change."""
+    """Remove the recorded steps. The conversation itself does not change."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

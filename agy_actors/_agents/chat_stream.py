@@ -253,7 +253,8 @@ class ChatStream(MadeForUsers, ProcessBound, Generic[P_co]):
     def events(self, *, timeout: float | None = None) -> StreamCursor[StreamEvent]:
         """Read `Text`, `Thought` and `ToolCall` events of the SDK, in order.
 
-        Events that all readers read long ago come joined to fewer events.
+        If all readers so far have read some events long ago, a new reader gets them joined to fewer
+        events.
 
         Args:
             timeout: the seconds to wait for each event; `None` waits until the turn ends, which

@@ -61,7 +61,7 @@ class CreateAgent(Creation[AgentRef]):
     """Seconds without a turn after which it releases its process until the next turn."""
 
     stop_timeout: float = 10.0
-    """Seconds that it gets to end, or to finish its turns when it is drained."""
+    """The seconds within which it must end, or finish its turns when it is drained."""
 
     def __post_init__(self) -> None:
         fix_creation(self)
@@ -72,7 +72,7 @@ class CreateAgent(Creation[AgentRef]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GetOrCreateAgent(CreateAgent):
-    """Return the ref of the agent with this name, once it is ready; create it if it does not exist.
+    """Ask for the ref of the agent with this name, once ready; create it if it does not exist.
 
     The fields other than the name have an effect only if this message creates the agent.
 
@@ -87,9 +87,9 @@ class GetOrCreateAgent(CreateAgent):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GetChildren(Message[dict[str, AgentRef]]):
-    """Return the agents by name, in the order of their start."""
+    """Ask for the agents by name, in the order of their start."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GetActiveAgentCount(Message[int]):
-    """Return how many agents exist, here and below."""
+    """Ask how many agents exist, here and below."""

@@ -74,7 +74,7 @@ class TurnEnded(AgentEvent):
     """The number of the agent's turn, from 1. Restarts do not reset it."""
 
     seconds: float
-    """Its duration in seconds, from when the agent took it up."""
+    """Its duration in seconds, from when the agent took it from the mailbox."""
 
     error: str | None
     """The name of the error's type; `None` if the turn was answered."""

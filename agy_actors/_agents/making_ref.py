@@ -26,8 +26,8 @@ class MakingRef(ActorSupervisorRef):
     """The methods that create agents and pools.
 
     Each waits until the child is ready and returns its ref, or, with `block=False`, returns a
-    `ReplyFuture` of the ref. If the caller gives up (by a timeout, by Ctrl-C, by cancelling the
-    future or the task that awaits it), the child is ended.
+    `ReplyFuture` of the ref. If the caller stops waiting (by a timeout, by Ctrl-C, by cancelling
+    the future or the task that awaits it), the child is ended.
     """
 
     @overload
@@ -87,7 +87,8 @@ class MakingRef(ActorSupervisorRef):
                 limit.
             idle_timeout: seconds without a turn after which the agent saves its conversation and
                 releases its process, until the next turn. `None` for never.
-            stop_timeout: seconds that it gets to end, or to finish its turns when it is drained.
+            stop_timeout: the seconds within which it must end, or finish its turns when it is
+                drained.
             block: wait until it is ready and return its ref; else return a `ReplyFuture` of the
                 ref, which raises the errors below. Cancelling the future ends the agent.
             timeout: the seconds to wait if blocking, or `None` to wait as long as the start takes.
@@ -161,22 +162,22 @@ class MakingRef(ActorSupervisorRef):
         this call creates the agent: an existing agent is returned as it is.
 
         *   If the agent is being created, by any method, this waits for it. If its start fails, all
-            callers get that error; the next call tries again. If some of the callers give up, the
-            creation continues for the others; if all do, the agent is ended.
-        *   An agent that is restarting or asleep exists.
-        *   An agent that is ending does not: this waits for its end, and creates another one. An
-            agent that ends just after it was found is returned nevertheless; asking it raises
+            callers get that error; the next call tries again. If some of the callers stop waiting,
+            the creation continues for the others; if all do, the agent is ended.
+        *   An agent that is being restarted or is asleep counts as existing.
+        *   If the agent is ending, this waits for its end, and creates another one. An agent that
+            ends just after it was found is returned nevertheless; asking it raises
             `AgentDeadError`.
 
         Args:
-            config: as of `create_agent`.
+            config: see `create_agent`.
             name: its name under this supervisor.
-            restart: as of `create_agent`, as are the following.
-            retry: see there.
-            max_model_errors: see there.
-            max_empty_steps: see there.
-            idle_timeout: see there.
-            stop_timeout: see there.
+            restart: see `create_agent`.
+            retry: see `create_agent`.
+            max_model_errors: see `create_agent`.
+            max_empty_steps: see `create_agent`.
+            idle_timeout: seconds; see `create_agent`.
+            stop_timeout: seconds; see `create_agent`.
             block: wait until it is ready and return its ref; else return its `ReplyFuture`.
             timeout: the seconds to wait if blocking, or `None` to wait as long as the start takes.
 
@@ -257,12 +258,12 @@ class MakingRef(ActorSupervisorRef):
 
         Args:
             config: the SDK's configuration of each member, passed through unchanged.
-            size: the number of members; the least, if the pool scales.
+            size: the number of members. With a `max_size`, the smallest number.
             name: its name under this supervisor; `None` generates one.
             routing: how it chooses the member for a turn.
-            max_size: the number of members it may grow to while at least as many turns wait as
-                there are members; `None` does not scale.
-            shrink_after: seconds for which a member may then be idle before it is removed.
+            max_size: the largest number of members. The pool grows while at least as many turns
+                wait as it has members. With `None` it always has `size` members.
+            shrink_after: seconds after which an idle member is removed, if there is a `max_size`.
             capacity: how many turns wait before a sender gets `MailboxFull`.
             retry: when a turn that failed is tried again.
             max_restarts: how many restarts of a member are allowed within `within` seconds before

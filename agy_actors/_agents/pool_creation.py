@@ -72,7 +72,7 @@ class CreatePool(Creation[PoolRef]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GetPools(Message[dict[str, PoolRef]]):
-    """Return the pools directly below this supervisor by name, in the order of their start."""
+    """Ask for the pools directly below this supervisor by name, in the order of their start."""
 
 
 def create_member(pool: CreatePool, name: str) -> CreateAgent:

@@ -12,4 +12,4 @@ __all__ = ["GetMembers"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GetMembers(Message[list[AgentRef]]):
-    """Return the refs of the members, in the order of their slots."""
+    """Ask for the refs of the members, in the order of their slots."""

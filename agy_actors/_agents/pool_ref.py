@@ -139,11 +139,11 @@ class PoolRef(MappingRef):
                 the pool answers itself.
             block: wait for the reply and return it; else return its `ReplyFuture`.
             timeout: the seconds to wait if blocking; see `AsyncioActorRef.ask`.
-            key: the subject of the message. If the routing is `CONSISTENT_HASH`, it is required,
-                and messages with the same key go to the same member.
+            key: for the routing `CONSISTENT_HASH`, which requires one: messages with the same key
+                go to the same member. Other routings ignore it.
 
         Raises:
-            InvalidPrompt: the text cannot be asked.
+            InvalidPrompt: the text is not a valid prompt.
             InvalidConfig: the key is not text, or it is missing and the routing needs one.
             UnknownMessage: a pool does not answer such a message. The error names those that it
                 answers.
@@ -161,8 +161,8 @@ class PoolRef(MappingRef):
         """Tell one of the members, and do not wait for the reply.
 
         Args:
-            message: as of `ask`. One that a pool does not answer is a `DeadLetter`.
-            key: as of `ask`.
+            message: see `ask`. A message that a pool does not answer becomes a `DeadLetter`.
+            key: see `ask`.
         """
         super().tell(self._job(as_message(message), key, waits=False))
 
@@ -200,8 +200,7 @@ class PoolRef(MappingRef):
 
         Args:
             message: a `Chat`, or its prompt.
-            key: what the prompt is about: the same key goes to the same member. For
-                `Routing.CONSISTENT_HASH`, which needs one.
+            key: see `ask`.
 
         Raises:
             InvalidConfig: the pool broadcasts, or the key is missing or not text.
@@ -263,12 +262,12 @@ class PoolRef(MappingRef):
         Removed members finish their current turn; their queued turns are reassigned.
 
         Args:
-            size: the number of members, from 1.
+            size: the number of members, at least 1.
             block: wait until the new members are ready; else return a `ReplyFuture`.
             timeout: the seconds to wait if blocking; `None` for as long as the starts take.
 
         Raises:
-            InvalidConfig: a pool has at least one member.
+            InvalidConfig: the size is not an integer >= 1.
             AgentStartError: a new member did not start. The pool keeps the size that was asked
                 for and tries again in the background; another `resize` changes it.
             AgentDeadError: the pool has ended.

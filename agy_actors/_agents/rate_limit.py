@@ -94,7 +94,7 @@ class Pace:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PaceStatistics:
-    """A snapshot of the pace of one key."""
+    """A snapshot of the pace of one API key: when its turns may start."""
 
     held_for: float
     """Seconds until a turn of the key may start; 0 if the key is not held."""
@@ -111,7 +111,7 @@ class PaceStatistics:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GetPace(Message[dict[str, PaceStatistics]]):
-    """Ask a supervisor for the pace of each restricted key, by the key's fingerprint."""
+    """Ask a supervisor for the pace of each API key that has to wait, by the key's fingerprint."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

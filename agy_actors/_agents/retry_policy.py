@@ -32,8 +32,8 @@ class RetryPolicy:
     `&`, `wait` with `+`, `stop` with `|`. They get a `RetryCallState` that counts the attempts and
     the time of one turn, across the agent's restarts.
 
-    Regardless of the policy, a turn is not tried again if it was cancelled, if its time would be
-    over by then, or if the reader of a stream has got a part of its text.
+    Regardless of the policy, a turn is not tried again if it was cancelled, if it crashed its agent
+    twice, if its time would be over by then, or if a reader of its stream has got text.
 
     Raises:
         InvalidConfig: a field has an invalid value.
@@ -45,7 +45,7 @@ class RetryPolicy:
     retry: Callable[[RetryCallState], bool] = dataclasses.field(
         default_factory=lambda: tenacity.retry_if_exception_type(TurnInterrupted)
     )
-    """Which errors are retried; by default only crashes of the agent."""
+    """Which errors are retried; by default only a crash of the agent."""
 
     wait: WaitBaseT = dataclasses.field(default_factory=tenacity.wait_none)
     """Seconds before the next attempt; at least the seconds that a `QuotaExceeded` asks for."""

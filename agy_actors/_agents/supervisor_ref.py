@@ -58,7 +58,7 @@ class CreateSupervisor(Creation["SupervisorRef"]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GetSupervisors(Message["dict[str, SupervisorRef]"]):
-    """Return the supervisors directly below this one by name, in the order of their start."""
+    """Ask for the supervisors directly below this one by name, in the order of their start."""
 
 
 class SupervisorRef(MakingRef):

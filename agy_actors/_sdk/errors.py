@@ -189,7 +189,7 @@ class SetupError(TurnError):
     """Raised when a turn cannot start: an MCP server does not start, or a schema is invalid."""
 
     culprit: str
-    """What cannot be used, as in "MCP server 'shop'"."""
+    """The server or the schema, as in "MCP server 'shop'"."""
 
     def __init__(
         self,
@@ -231,7 +231,7 @@ class TurnInterrupted(TurnError):
 
 
 class TurnStalled(TurnError):
-    """Raised when a turn makes no progress for its stall timeout."""
+    """Raised when the model sends nothing for the `stall_timeout` of a turn."""
 
     retryable = True
 

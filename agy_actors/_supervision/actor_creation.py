@@ -57,7 +57,7 @@ class CreateActor(Creation[AsyncioActorRef]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GetActors(Message[dict[str, AsyncioActorRef]]):
-    """Return the actors other than agents, pools and supervisors by name, oldest first."""
+    """Ask for the actors that are not agents, pools or supervisors by name, oldest first."""
 
 
 def check_actor(message: CreateActor) -> None:

@@ -125,8 +125,8 @@ class ActorPoolRef(OwnerRef):
             message: any message.
             block: wait for the reply and return it; else return its `ReplyFuture`.
             timeout: the seconds to wait if blocking.
-            key: the subject of the message, for `Routing.CONSISTENT_HASH`, which requires it:
-                messages with the same key go to the same member.
+            key: for the routing `CONSISTENT_HASH`, which requires one: messages with the same key
+                go to the same member. Other routings ignore it.
 
         Raises:
             InvalidConfig: the key is not text, or it is missing and the routing needs one.
@@ -146,7 +146,7 @@ class ActorPoolRef(OwnerRef):
 
         Args:
             message: any message.
-            key: as of `ask`.
+            key: see `ask`.
         """
         super().tell(self._job(message, key, waits=False))
 

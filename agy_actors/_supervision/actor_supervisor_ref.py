@@ -271,7 +271,7 @@ class ActorSupervisorRef(OwnerRef):
                 `drain` ends it without waiting for turns.
             InvalidConfig: there is no such child. The error names the children.
             InvalidArgument: `drain` or `block` is not a `bool`, or the timeout not a number of
-                seconds from 0. No child ends.
+                seconds >= 0. No child ends.
         """
         message = ShutdownAgent(agent, drain)
         if not check_flag("block", block):

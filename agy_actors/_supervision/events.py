@@ -95,7 +95,7 @@ class DeadLetter(AgentEvent):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisorEscalated(Event):
-    """A child failed too often, and its supervisor fails too. The supervisor above decides."""
+    """A child failed too often, so its supervisor fails. The supervisor above may restart it."""
 
     error: str
     """Why: the child, the number of its failures and the last one."""

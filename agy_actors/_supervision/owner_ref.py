@@ -175,7 +175,7 @@ class OwnerRef(AsyncioActorRef):
             AskTimeout: it did not end in time. It ends nevertheless; `stop()` ends it without
                 waiting for turns.
             InvalidArgument: `drain` or `block` is not a `bool`, or the timeout not a number of
-                seconds from 0. No child ends.
+                seconds >= 0. No child ends.
         """
         timeout = check_optional_seconds("timeout", timeout, zero=True)
         drain, block = check_flag("drain", drain), check_flag("block", block)

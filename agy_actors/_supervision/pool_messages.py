@@ -60,7 +60,7 @@ class Resize(Message[None]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GetPoolMembers(Message[list[AsyncioActorRef]]):
-    """Return the refs of the members, in the order of their slots."""
+    """Ask for the refs of the members, in the order of their slots."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,4 +81,4 @@ class PoolStatistics:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GetPoolStatistics(Message[PoolStatistics]):
-    """Return a snapshot of the pool."""
+    """Ask for a snapshot of the pool."""

@@ -53,7 +53,7 @@ class Subscribe(Message[Subscription]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GetTopic(Message[Topic]):
-    """Return the topic with a name; create it if it does not exist."""
+    """Ask for the topic with a name; create it if it does not exist."""
 
     name: str
     """Its name under this supervisor, with the rules for the names of children."""

@@ -16,7 +16,7 @@ __all__ = ["main"]
 def main(
     port: Annotated[int, typer.Option(help="The port to listen on; 0 for a free one.")] = 0,
     reply: Annotated[
-        str | None, typer.Option(help="What to answer; left out, the prompt is echoed.")
+        str | None, typer.Option(help="The text of each reply. Default: the prompt is repeated.")
     ] = None,
 ) -> None:
     """Serve a scripted model on this machine until Ctrl-C or SIGTERM."""

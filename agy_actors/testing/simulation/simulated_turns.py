@@ -46,6 +46,7 @@ class SimulatedTurn:
 
     ending: Ending = Ending.WELL
     """How it ends."""
+
     status: int = 500
     """The HTTP status of an `Ending.ERROR`."""
 
@@ -97,20 +98,20 @@ def quota(retry_after: float | None = None, *, after: float = 0.0) -> SimulatedT
 
 
 def crash(*, after: float = 0.0, text: str = "") -> SimulatedTurn:
-    """Let the process die.
+    """Let the agent's process die.
 
     Args:
-        after: seconds before the text and the end of the process.
-        text: the text before that.
+        after: seconds before the text and the death of the process.
+        text: the text before the process dies.
     """
     return SimulatedTurn(text=text, after=after, ending=Ending.CRASH)
 
 
 def hang(*, stuck: bool = False, text: str = "") -> SimulatedTurn:
-    """Stop without an end.
+    """Never end the turn.
 
     Args:
-        stuck: also ignore a cancellation.
+        stuck: whether the turn also ignores a cancellation.
         text: the text before the silence.
     """
     return SimulatedTurn(text=text, ending=Ending.STUCK if stuck else Ending.HANG)
