@@ -2,8 +2,8 @@
 
     gunicorn --preload --workers 2 --worker-class gthread --threads 8 flask_view:app
 
-A worker opens a visitor's conversation for one request and closes it afterwards, so that the
-visitor's next request continues it, whichever worker gets that.
+A worker opens a visitor's conversation for one request and closes it afterwards. So any worker can
+handle the visitor's next request, and continue the conversation.
 """
 
 import contextlib

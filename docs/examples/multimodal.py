@@ -17,7 +17,7 @@ path = Path(sys.argv[1])
 with Supervisor.start() as supervisor:
     critic = supervisor.create_agent(config, name="critic")
 
-    picture = from_file(path)  # Its type is found by its name: image, document, audio, video.
+    picture = from_file(path)  # The file's name tells its type: image, document, audio or video.
     print(critic.ask(Chat(["What is in this picture?", picture])).text)
 
     same = Image(data=path.read_bytes(), mime_type="image/png", description="the same again")

@@ -1,4 +1,4 @@
-"""Get data instead of text, checked against a pydantic model."""
+"""Get data instead of text, as an instance of a pydantic model."""
 
 import os
 

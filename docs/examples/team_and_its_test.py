@@ -1,8 +1,8 @@
 """A program of several agents, and its own test: `python -m pytest team_and_its_test.py`.
 
-Two agents write a report together. Each reads what is there, has its agent write a paragraph
-that goes with it, and hands in the whole: if another paragraph came meanwhile, it is gone. In
-ordinary runs nothing comes meanwhile. `test_a_lost_paragraph_is_found` shows what finds it.
+Two writers write a report together. Each reads the report, asks its agent for a paragraph that
+fits, and writes the whole report back. A paragraph that the other writer added meanwhile is lost.
+In a run without crashes this does not happen. `test_a_lost_paragraph_is_found` finds it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def write(report: Any, agent: AgentRef, subject: str) -> None:
 
 
 def scenario(way: Callable[[Any, AgentRef, str], None]) -> Callable[[Simulation], None]:
-    """Let two agents write, the second a minute after the first, which has finished by then."""
+    """Start the second writer a minute after the first, which has usually finished by then."""
 
     def run(sim: Simulation) -> None:
         with Supervisor.start(hang_timeout=None) as supervisor:  # No hang detection in the trace.
@@ -63,7 +63,7 @@ def scenario(way: Callable[[Any, AgentRef, str], None]) -> Callable[[Simulation]
             crashes = [crash(after=35.0)]
 
             def play(_: Any) -> SimulatedTurn:
-                # A turn takes less than a minute. It is drawn whether a process dies late in it.
+                # A turn takes 40 s. The schedule chooses whether its process dies late in it.
                 dies = bool(crashes) and sim.choose(False, True)
                 return crashes.pop() if dies else reply(after=40.0)
 

@@ -26,6 +26,6 @@ with Supervisor.start() as supervisor, ThreadPoolExecutor() as threads:
     for topic, text in zip(topics, threads.map(explain, topics), strict=True):
         print(f"{topic}: {text}")
 
-    # Without threads: futures, which can be combined with those of concurrent.futures.
+    # Without threads: with futures.
     futures = [agent.ask(Chat("And another one"), block=False) for agent in agents.values()]
     print(sorted(future.get().text for future in as_completed(futures, timeout=60)))

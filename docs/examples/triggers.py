@@ -30,7 +30,7 @@ config = LocalOpenAIAgentConfig(
     base_url=os.environ.get("OPENAI_BASE_URL", "http://localhost:11434/v1"),
     model=os.environ.get("OPENAI_MODEL", "gemma3"),
     tools=[alert],
-    triggers=[every(0.2, check)],  # Runs beside the agent until it ends.
+    triggers=[every(0.2, check)],  # Every 0.2 s, until the agent ends.
 )
 
 with Supervisor.start() as supervisor:
