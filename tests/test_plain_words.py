@@ -1,7 +1,7 @@
 """Keeps words out of the documentation that nobody would say to a colleague.
 
 Two lists: words and phrases to avoid, and private names that modules and functions once had. What
-is checked: the README, the documentation, and the docstrings of all public names.
+is checked: the README, the changelog, the documentation, and the docstrings of all public names.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import pytest
 
 import agy_actors
 import agy_actors.testing
-from tests.documents import documents
+from tests.documents import ROOT, documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WORDS = r"""
+    all else
     all of its answer
+    anew
     be told of
     beats
     best forgotten
@@ -36,6 +38,8 @@ WORDS = r"""
     have a turn
     have so many
     (?<!there )is none(?! of)
+    live on
+    looks? after
     none is after
     none the wiser
     nothing runs any more
@@ -46,11 +50,13 @@ WORDS = r"""
     seeing to
     sees to
     so many (?:members|seconds|agents|turns)
+    stands? still
     strife
     taken as false
     tenants?
     there is none to be had
     those that came
+    to nobody
     trusted again
     what it has
     whoever
@@ -100,6 +106,12 @@ def members(path: str, kind: type) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
 def test_a_document_has_no_word_to_avoid(document: Any) -> None:
     assert found_in(document.read_text()) == []
+
+
+def test_the_changelog_has_no_word_to_avoid() -> None:
+    text = (ROOT / "CHANGELOG.rst").read_text()
+
+    assert found_in(re.sub(r"``.*?``", "", text)) == []  # It names what was removed.
 
 
 def test_no_public_docstring_has_a_word_to_avoid() -> None:

@@ -144,7 +144,7 @@ class AsyncioActor(pykka.Actor):
     def on_start(self) -> Coroutine[Any, Any, None] | None:  # type: ignore[override] # or async
         """Set the actor up on its loop, before its first message. May be a coroutine.
 
-        If it raises, the actor ends. A supervised actor is set up anew in each incarnation. A
+        If it raises, the actor ends. A supervised actor is set up in each incarnation. A
         coroutine is cancelled by `stop(now=True)`, and when a supervisor ends the actor.
         """
 
@@ -191,7 +191,7 @@ class AsyncioActor(pykka.Actor):
     ) -> None:
         """Tell the actor itself a message later, once or repeatedly.
 
-        The timer ends with this incarnation: a supervised actor starts it anew in `on_start`.
+        The timer ends with this incarnation: a supervised actor starts it in `on_start`.
         Starting a key again replaces its timer, and withdraws its message that still waits.
 
         Args:

@@ -8,7 +8,7 @@ __all__ = ["ActorStartError"]
 
 
 class ActorStartError(AgyActorsError):
-    """Raised to the creator of an actor whose first start fails. Nothing of the actor is left."""
+    """Raised when the first start of an actor fails. Nothing of the actor is left."""
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)

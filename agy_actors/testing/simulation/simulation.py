@@ -34,7 +34,7 @@ T = TypeVar("T")
 class Simulation:
     """Runs a scenario once, in the order that a schedule chooses.
 
-    Differences from real threads: an actor handles one message in each step, time stands still
+    Differences from real threads: an actor handles one message in each step, no time passes
     while anything can run, and blocking calls of agy_actors (`ask`, `get`, `stop`, streams) take
     virtual time.
 
