@@ -1,4 +1,8 @@
-"""The live table that ``agy-actors demo`` shows on a terminal."""
+"""The live table that ``agy-actors demo`` shows on a terminal.
+
+Below the table is a line that says what the command waits for. In a narrow terminal the table has
+no prompts and answers; they are printed above it anyway.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pykka
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from agy_actors import AgentStatistics, GetStatistics
-from agy_actors.cli.console import one_line
+from agy_actors.cli.console import WithMargin, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from agy_actors import AgentRef, ReplyFuture
 
@@ -26,6 +31,9 @@ __all__ = ["AgentBoard"]
 
 _REFRESH = 8
 """Redraws a second. Arbitrary: often enough to show a state that lasts a tenth of a second."""
+
+_WIDE = 80
+"""Columns from which the table has prompts and answers. They get 20 columns each. Arbitrary."""
 
 _STATE_STYLES = {"idle": "green", "busy": "yellow", "restarting": "bold red", "ended": "red"}
 _COLOURS = ("cyan", "magenta", "blue", "yellow")
@@ -72,17 +80,17 @@ class AgentBoard:
     Args:
         out: the console.
         refs: the agents, in the order of their rows.
-        describe_turn: returns what the turn of the agent with this name waits for, or `None`.
+        describe_wait: returns what the command waits for, or `None`.
     """
 
     def __init__(
         self,
         out: Console,
         refs: Sequence[AgentRef],
-        describe_turn: Callable[[str], str | None],
+        describe_wait: Callable[[], str | None],
     ) -> None:
         self._out = out
-        self._describe_turn = describe_turn
+        self._describe_wait = describe_wait
         self._rows = {ref.name: _Row(ref) for ref in refs}
         self._colours = {ref.name: _COLOURS[i % len(_COLOURS)] for i, ref in enumerate(refs)}
         self._width = max(len(ref.name) for ref in refs)
@@ -95,7 +103,7 @@ class AgentBoard:
             yield
             return
         with Live(
-            console=self._out, get_renderable=self._table, refresh_per_second=_REFRESH
+            console=self._out, get_renderable=self._display, refresh_per_second=_REFRESH
         ) as live:
             yield
             for row in self._rows.values():
@@ -132,18 +140,26 @@ class AgentBoard:
         with self._lock:
             self._out.print(Text.assemble(head, *parts))
 
-    def _table(self) -> Table:
-        table = Table(expand=True, pad_edge=False)
+    def _display(self) -> RenderableType:
+        parts: list[RenderableType] = [self._table(is_wide=self._out.width >= _WIDE)]
+        wait = self._describe_wait()
+        if wait is not None:
+            parts.append(Text(wait, "dim"))
+        return WithMargin(Group(*parts))
+
+    def _table(self, *, is_wide: bool) -> Table:
+        table = Table(expand=is_wide, show_edge=False, pad_edge=False)
         table.add_column("agent", no_wrap=True)
         table.add_column("state", no_wrap=True, min_width=10)
         table.add_column("turns", justify="right")
         table.add_column("restarts", justify="right")
-        table.add_column("last prompt", no_wrap=True, overflow="ellipsis", ratio=1)
-        table.add_column("answer", no_wrap=True, overflow="ellipsis", ratio=1)
+        if is_wide:
+            table.add_column("last prompt", no_wrap=True, overflow="ellipsis", ratio=1)
+            table.add_column("answer", no_wrap=True, overflow="ellipsis", ratio=1)
         for name, row in self._rows.items():
             row.refresh()
             state, statistics = row.state, row.statistics
-            table.add_row(
+            cells = [
                 Text(name, self._colours[name]),
                 Text(state, _STATE_STYLES.get(state, "")),
                 Text("" if statistics is None else str(statistics.turns)),
@@ -151,11 +167,8 @@ class AgentBoard:
                     "" if statistics is None else str(statistics.restarts),
                     "bold" * bool(statistics and statistics.restarts),
                 ),
-                Text(one_line(row.prompt)),
-                self._answer(row),
-            )
+            ]
+            if is_wide:
+                cells += [Text(one_line(row.prompt)), Text(one_line(row.answer), "bold")]
+            table.add_row(*cells)
         return table
-
-    def _answer(self, row: _Row) -> Text:
-        wait = None if row.answer else self._describe_turn(row.ref.name)
-        return Text(one_line(row.answer), "bold") if wait is None else Text(wait, "dim")

@@ -18,7 +18,7 @@ from rich.segment import ControlType
 from rich.spinner import Spinner
 from rich.text import Text
 
-from agy_actors.cli.console import console, harmless
+from agy_actors.cli.console import WithMargin, console, harmless
 from agy_actors.cli.word_wrap import WordWrap
 
 if TYPE_CHECKING:
@@ -61,10 +61,11 @@ class AnswerScreen:
             self._print(self._wrap.feed(harmless(text)) if self.interactive else text)
 
     def end_answer(self, remark: Text) -> None:
-        """End an answer on a terminal with a remark."""
+        """End an answer on a terminal with a remark, on the same line."""
         with self._lock:
             self.hide()
             self._print(self._wrap.flush())
+            self._print(" " if self._wrap.column > 0 else "")
             self.out.print(remark)
             self._wrap.end_line()
 
@@ -134,4 +135,4 @@ class AnswerScreen:
     def _render(self) -> RenderableType:
         assert self._spinner is not None
         self._spinner.update(text=Text(self._describe(), "dim"))
-        return self._spinner
+        return WithMargin(self._spinner)

@@ -170,7 +170,7 @@ class _Talk:
                 stream.cancel()
                 if not self._screen.interactive:
                     raise
-                self._screen.end_answer(Text(" (cancelled)", "yellow"))
+                self._screen.end_answer(Text("(cancelled)", "yellow"))
                 return
         except TurnCancelled:
             self._write("\n")

@@ -127,7 +127,7 @@ class _Demo:
             refs = list(
                 threads.map(lambda name: supervisor.create_agent(self._choice.config, name), _NAMES)
             )
-            board = AgentBoard(self._out, refs, self._reporter.waits.describe_turn)
+            board = AgentBoard(self._out, refs, self._reporter.describe_silence)
             with board.shown(), self._reporter.shown_live(live=self._out.is_interactive):
                 work = [
                     threads.submit(self._converse, board, ref, prompts)

@@ -13,7 +13,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
+
+from agy_actors.cli.console import WithMargin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from rich.progress import Task
 
 __all__ = ["progress_bar"]
+
+_WIDE = 60
+"""Columns from which everything fits: 12 for the bar, 15 for seven digits of prompts, and 33."""
 
 
 class _Rate(ProgressColumn):
@@ -38,16 +44,19 @@ class _Bar(Progress):
     below: Callable[[], str | None] = staticmethod(lambda: None)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        yield from super().get_renderables()
+        for display in super().get_renderables():
+            yield WithMargin(display)
         line = self.below()
         if line is not None:
-            yield Text(line, "dim")
+            yield WithMargin(Text(line, "dim"))
 
 
 def progress_bar(
     out: Console, *, total: int, done: int, shown: bool, below: Callable[[], str | None]
 ) -> tuple[Progress, Callable[[], None]]:
     """Make a progress bar with the rate and the remaining time.
+
+    In a narrow console it has no title and no elapsed time.
 
     Args:
         out: the console.
@@ -59,12 +68,13 @@ def progress_bar(
     Returns:
         The bar, a context manager, and a function to call after each prompt.
     """
+    is_wide = out.width >= _WIDE
     bar = _Bar(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
+        *([TextColumn("{task.description}")] if is_wide else []),
+        BarColumn(bar_width=None, table_column=Column(ratio=1)),
         MofNCompleteColumn(),
         _Rate(),
-        TimeElapsedColumn(),
+        *([TimeElapsedColumn()] if is_wide else []),
         TextColumn("left"),
         TimeRemainingColumn(),
         console=out,

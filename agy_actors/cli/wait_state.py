@@ -115,15 +115,6 @@ class WaitState:
             problem = next(reversed(self._problem.values()), None)
         return _sentence(text, now - since, problem, now)
 
-    def describe_turn(self, agent: str) -> str | None:
-        """Describe what an agent's turn waits for; `None` without a turn or a long wait."""
-        now = self._clock()
-        with self._lock:
-            since = self._turns.get(agent)
-            if since is None or now - since < EVERY / 2:
-                return None
-            return _sentence("waiting", now - since, self._problem.get(agent), now)
-
 
 def _sentence(text: str, seconds: float, problem: _Problem | None, now: float) -> str:
     error = "" if problem is None else f"; {problem.describe(now)}"

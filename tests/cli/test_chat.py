@@ -51,6 +51,18 @@ class TestAtATerminal:
         terminal.types(CTRL_D)
         assert terminal.ends() == 0
 
+    def test_a_turn_can_be_cancelled_before_its_answer_begins(
+        self, terminal: Terminal, model: ScriptedModel
+    ) -> None:
+        model.then(silence())
+        terminal.types("tell me a story\n")
+        model.wait_for_requests(1)
+
+        terminal.types(CTRL_C)
+
+        terminal.shows("(cancelled)")
+        assert " (cancelled)" not in terminal.output
+
     def test_ctrl_c_cancels_many_turns(self, terminal: Terminal, model: ScriptedModel) -> None:
         for number in range(8):
             model.then(silence(f"story {number} "))

@@ -83,9 +83,23 @@ def test_a_terminal_shows_a_table(model: ScriptedModel) -> None:
 
     table = terminal.output[terminal.output.rindex("last prompt") :]
     for name in AGENTS:
-        (row,) = (line for line in table.splitlines() if line.startswith(f"│{name} "))
-        _, _, state, turns, restarts, *_ = (cell.strip() for cell in row.split("│"))
+        (row,) = (line for line in table.splitlines() if line.startswith(f"{name:<6}│"))
+        _, state, turns, restarts, *_ = (cell.strip() for cell in row.split("│"))
         assert (state, turns, restarts) == ("idle", "6", "1" if name == "south" else "0")
+
+
+def test_a_narrow_terminal_shows_a_table_without_prompts(model: ScriptedModel) -> None:
+    with Terminal("demo", *at(model), variables={"COLUMNS": "40"}) as terminal:
+        terminal.shows("restarts")
+        assert terminal.ends() == 0
+
+    output = terminal.output.replace("\r", "")
+    header, _, *rows = output[output.rindex("agent ") :].split("\n")[:6]
+    assert header.split("┃") == ["agent ", " state      ", " turns ", " restarts"]
+    assert [row.split("│") for row in rows] == [
+        [f"{name:<6}", " idle       ", "     6 ", f"        {int(name == 'south')}"]
+        for name in AGENTS
+    ]
 
 
 @pytest.mark.parametrize(("end", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -159,10 +159,12 @@ class TestAtATerminal:
             terminal.types(CTRL_C)
             assert terminal.ends() == 130
 
-    def test_the_table_shows_the_wait(self, silent_model: ScriptedModel) -> None:
-        with Terminal("demo", *at(silent_model)) as terminal:
-            terminal.shows("waiting for 2 s")
-            terminal.shows("waiting for 3 s")
+    @pytest.mark.parametrize("columns", ["120", "40"])
+    def test_the_table_shows_the_wait(self, silent_model: ScriptedModel, columns: str) -> None:
+        with Terminal("demo", *at(silent_model), variables={"COLUMNS": columns}) as terminal:
+            terminal.shows("waiting for the model with 4 prompts,")
+            terminal.shows("the longest for 2 s")
+            terminal.shows("the longest for 3 s")
             terminal.types(CTRL_C)
             assert terminal.ends() == 130
 

@@ -158,20 +158,6 @@ def test_arriving_text_restarts_the_wait(waits: WaitState, clock: Clock) -> None
     assert waits.describe() == "waiting for the model for 2 s"
 
 
-def test_the_wait_of_one_agent_is_described_after_a_while(waits: WaitState, clock: Clock) -> None:
-    waits.record(started("a"))
-    waits.record(started("b"))
-    waits.record(failed(agent="b"))
-
-    assert waits.describe_turn("a") is None
-    clock.now += 2
-    assert waits.describe_turn("a") == "waiting for 2 s"
-    assert waits.describe_turn("b") == (
-        "waiting for 2 s; request 1 failed: busy; trying again in 2 s"
-    )
-    assert waits.describe_turn("c") is None
-
-
 class TestTheReporter:
     def test_it_prints_the_wait_repeatedly(self) -> None:
         lines: list[str] = []
