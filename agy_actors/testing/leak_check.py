@@ -53,6 +53,9 @@ _HELPERS = re.compile(r"\bfrom \S*\b(resource_tracker|forkserver) import main\b"
 """Matches the command lines of the helper processes of `multiprocessing` (CPython 3.11 to 3.13) and
 of joblib's copy of it."""
 
+_LISTS_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children").exists()
+"""Whether the kernel lists the children of threads."""
+
 _ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 _THIS_FILE = __file__
 _PACKAGES = ("site-packages", "dist-packages")
@@ -80,7 +83,7 @@ class LeakCheck:
         self._threads = set(threading.enumerate())
         self._of_libraries: set[threading.Thread] = set()
         self._actors = {ref.actor_urn for ref in pykka.ActorRegistry.get_all()}
-        self._processes = set(self._process.children(recursive=True))
+        self._processes = set(_descendants(self._process))
         self._unanswered: dict[int, ReplyFuture[Any]] = {}
         """The futures without a reply, by id. These references are strong, because an actor that
         drops an ask leaves no other reference to its future."""
@@ -165,7 +168,7 @@ class LeakCheck:
 
     def _new_processes(self) -> list[tuple[psutil.Process, str]]:
         found = []
-        for process in self._process.children(recursive=True):
+        for process in _descendants(self._process):
             # It may end at any time, and is not a leak then.
             with contextlib.suppress(psutil.NoSuchProcess):
                 if process not in self._processes and self._still_runs(process):
@@ -197,6 +200,40 @@ class LeakCheck:
             for future in list(self._unanswered.values())
             if not future.done() and future._get_hook is None  # noqa: SLF001 (ours)
         ]
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    """Return the children of a process, their children, and so on.
+
+    psutil reads the parents of all processes of the machine, which takes longer than many tests.
+    Linux lists the children of each thread (since 3.5, CONFIG_PROC_CHILDREN).
+    """
+    if not _LISTS_CHILDREN:
+        return process.children(recursive=True)
+    found: list[psutil.Process] = []
+    pids = [process.pid]
+    for pid in pids:
+        for child in _children(pid):
+            # It may end at any time.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(child))
+                pids.append(child)
+    return found
+
+
+def _children(pid: int) -> set[int]:
+    tasks = Path("/proc", str(pid), "task")
+    found: set[int] = set()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # The process has ended.
+        while True:
+            threads = set(tasks.iterdir())
+            for thread in threads:
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    found.update(map(int, (thread / "children").read_text().split()))
+            # When a thread ends, its children go to another one, whose list may have been read.
+            if set(tasks.iterdir()) == threads:
+                break
+    return found
 
 
 def _is_of_library(frame: FrameType | None) -> bool:

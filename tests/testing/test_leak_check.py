@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import threading
 from pathlib import Path
 
+import psutil
 import pytest
+
+from agy_actors.testing import leak_check
 
 ROOT = Path(__file__).parents[2]
 CONFTEST = ROOT / "tests" / "conftest.py"
@@ -186,3 +191,30 @@ def test_threads_and_processes_of_libraries_are_not_leaks(watched: pytest.Pytest
     result = watched.runpytest_subprocess("-W", "error")
 
     result.assert_outcomes(passed=5)
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["listed by Linux", "found by psutil"])
+def test_descendants_are_found_also_when_the_thread_that_started_them_has_ended(
+    listed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert leak_check._LISTS_CHILDREN
+    monkeypatch.setattr(leak_check, "_LISTS_CHILDREN", listed)
+    command = ["sh", "-c", "tail -f /dev/null & echo $!; wait"]
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> None:
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    [program] = started
+    with program:
+        assert program.stdout is not None
+        grandchild = int(program.stdout.readline())
+
+        found = {process.pid for process in leak_check._descendants(psutil.Process())}
+
+        psutil.Process(grandchild).kill()
+        program.kill()
+    assert {program.pid, grandchild} <= found
