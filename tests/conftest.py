@@ -16,6 +16,7 @@ from agy_actors import Supervisor
 from agy_actors.testing import ScriptedModel
 from agy_actors.testing.leak_check import PATIENCE, LeakCheck
 from tests.warm_processes import pytest_runtest_setup, pytest_sessionfinish, warm_processes
+from tests.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,9 @@ hypothesis.settings.load_profile("agy_actors")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile agy_actors once, so that no worker and no program that a test starts does it."""
+    """Prepare the process: the workers of xdist, and the one that starts them."""
+    config.pluginmanager.register(Watchdog(config))
+    # Compile agy_actors once, so that no worker and no program that a test starts does it.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     if not hasattr(config, "workerinput"):  # A worker of xdist has it.

@@ -2,7 +2,7 @@
 
 Each is repeated with one seed after another. For a long night:
 
-    AGY_ACTORS_TEST_REPETITIONS=10000 python -m pytest -n0 -o faulthandler_timeout=0 tests/stress
+    AGY_ACTORS_TEST_REPETITIONS=10000 python -m pytest -n0 tests/stress
 
 A seed gives the same case again, not the same order of the threads: repeat it.
 """
