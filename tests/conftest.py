@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import compileall
+import gc
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
-import agy_actors
 from agy_actors import Supervisor
 from agy_actors.testing import ScriptedModel
 from agy_actors.testing.leak_check import PATIENCE, LeakCheck
+from tests.compilation import compile_all
 from tests.warm_processes import pytest_runtest_setup, pytest_sessionfinish, warm_processes
 from tests.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from agy_actors import SupervisorRef
 
@@ -33,11 +32,22 @@ hypothesis.settings.load_profile("agy_actors")
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare the process: the workers of xdist, and the one that starts them."""
     config.pluginmanager.register(Watchdog(config))
-    # Compile agy_actors once, so that no worker and no program that a test starts does it.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
-    if not hasattr(config, "workerinput"):  # A worker of xdist has it.
-        compileall.compile_dir(Path(agy_actors.__file__).parent, quiet=2)
+    if not hasattr(config, "workerinput"):  # A worker has it.
+        compile_all(config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Exempt from garbage collection what exists before the first test: it stays to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)
