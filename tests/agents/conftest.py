@@ -27,7 +27,7 @@ def supervisor(model: ScriptedModel) -> Iterator[SupervisorRef]:
         yield supervisor
 
 
-@pytest.fixture(params=["openai", "gemini"])
+@pytest.fixture(params=["openai", pytest.param("gemini", marks=pytest.mark.slow)])
 def protocol(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -13,6 +13,7 @@ from agy_actors import Chat, DeadlockError, Routing, WaitForIdle, as_completed
 from agy_actors.testing import ToolCall as Call
 from agy_actors.testing import call_tool, call_tools, say
 from tests.harnesses import PATIENCE, SOON
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -117,7 +118,7 @@ SYNC: dict[str, Act] = {
 }
 
 
-@pytest.mark.parametrize("act", [*ASYNC, await_idle])
+@pytest.mark.parametrize("act", quick([*ASYNC, await_idle], 0, 4, 7))
 def test_an_async_tool_cannot_await_an_agent_that_waits_for_its_turn(
     model: ScriptedModel, supervisor: SupervisorRef, act: Act
 ) -> None:
@@ -146,7 +147,11 @@ def test_a_tool_waits_until_its_own_agent_has_stopped(
     agent.stop(timeout=PATIENCE)
 
 
-@pytest.mark.parametrize("act", [*ASYNC, *SYNC.values()], ids=[f.__name__ for f in ASYNC] + [*SYNC])
+@pytest.mark.parametrize(
+    "act",
+    quick([*ASYNC, *SYNC.values()], 0, 4, 7, 9),
+    ids=[function.__name__ for function in ASYNC] + [*SYNC],
+)
 def test_two_agents_wait_for_each_other(
     model: ScriptedModel, supervisor: SupervisorRef, act: Act
 ) -> None:
@@ -184,7 +189,7 @@ OWNER_WAITS: dict[str, Callable[[SupervisorRef], object]] = {
 
 
 @pytest.mark.parametrize("wait", OWNER_WAITS.values(), ids=OWNER_WAITS)
-@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("nested", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_tool_cannot_block_its_agents_thread_until_the_agent_has_ended(
     model: ScriptedModel,
     supervisor: SupervisorRef,
@@ -340,7 +345,7 @@ POOL_WAITS: dict[str, Act] = {
     "routing", [Routing.SHORTEST_QUEUE, pytest.param(Routing.ROUND_ROBIN, marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 3])
-@pytest.mark.parametrize("act", POOL_WAITS.values(), ids=POOL_WAITS)
+@pytest.mark.parametrize("act", quick(POOL_WAITS.values(), 0, 1, 3), ids=POOL_WAITS)
 def test_members_of_a_pool_that_all_ask_it_at_once_are_a_deadlock(
     model: ScriptedModel, supervisor: SupervisorRef, act: Act, size: int, routing: Routing
 ) -> None:

@@ -13,6 +13,7 @@ from agy_actors import Chat, Event
 from agy_actors.testing import SimulatedAgent, hang, reply, silence
 from tests.harnesses import HANGS, PATIENCE, SOON, children, fake_harness, until
 from tests.interrupts import ERRORS, ctrl_c, interrupted, interrupted_at_reply
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,7 @@ POOL_WAITS: dict[str, Callable[[PoolRef], object]] = {
 }
 
 
-@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("error", quick(ERRORS, 0))
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
 def test_an_interrupted_wait_cancels_its_turn(
     model: ScriptedModel, agent: AgentRef, wait: Wait, error: type[BaseException]
@@ -84,7 +85,7 @@ def test_an_interrupted_reader_does_not_cancel_the_turn_of_other_readers(
     assert stream.future.cancelled()
 
 
-@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("error", quick(ERRORS, 0))
 @pytest.mark.parametrize("wait", POOL_WAITS.values(), ids=POOL_WAITS)
 def test_an_interrupted_wait_for_a_pool_cancels_its_turns(
     supervisor: SupervisorRef, wait: Callable[[PoolRef], object], error: type[BaseException]

@@ -10,6 +10,7 @@ import pytest
 from agy_actors import Chat, ModelError, RetryPolicy, Routing, Supervisor
 from agy_actors.testing import SimulatedAgent, Simulation, crash, http_error, reply, silence
 from tests.harnesses import PATIENCE, kill_harness
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from agy_actors import SupervisorRef
@@ -42,7 +43,9 @@ def test_metadata_comes_back_from_a_stream(model: ScriptedModel, supervisor: Sup
     assert stream.result(PATIENCE).metadata is ROW
 
 
-@pytest.mark.parametrize("routing", [Routing.SHORTEST_QUEUE, Routing.ROUND_ROBIN, Routing.RANDOM])
+@pytest.mark.parametrize(
+    "routing", quick([Routing.SHORTEST_QUEUE, Routing.ROUND_ROBIN, Routing.RANDOM], 0)
+)
 def test_results_of_a_pool_are_matched_with_their_inputs(
     model: ScriptedModel, supervisor: SupervisorRef, routing: Routing
 ) -> None:

@@ -43,6 +43,7 @@ from agy_actors._sdk.session import Session
 from agy_actors.testing import ScriptedModel, SimulatedAgent, call_tool, http_error
 from tests.harnesses import PATIENCE, SOON, fake_harness, kill_harness, until
 from tests.programs import Popen
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -535,6 +536,7 @@ def test_the_second_program_is_refused_until_the_first_stops(programs: list[Prog
     assert two.do("history") == ["one", "echo: one", "two", "echo: two"]
 
 
+@pytest.mark.slow
 def test_programs_that_take_turns_by_sleeping_lose_nothing(
     programs: list[Program], tmp_path: Path
 ) -> None:
@@ -551,7 +553,7 @@ def test_programs_that_take_turns_by_sleeping_lose_nothing(
         assert program.do("history") == everything
 
 
-@pytest.mark.parametrize("how", ["fork", "multiprocessing"])
+@pytest.mark.parametrize("how", quick(["fork", "multiprocessing"], 0))
 def test_a_killed_program_frees_its_conversation_although_its_children_live(
     programs: list[Program], how: str
 ) -> None:
@@ -569,7 +571,7 @@ def test_a_killed_program_frees_its_conversation_although_its_children_live(
     assert two.do("history") == ["one", "echo: one", "two", "echo: two"]
 
 
-@pytest.mark.parametrize("how", ["fork", "multiprocessing"])
+@pytest.mark.parametrize("how", quick(["fork", "multiprocessing"], 0))
 def test_a_program_that_stops_its_agent_frees_the_conversation_although_its_children_live(
     programs: list[Program], how: str
 ) -> None:

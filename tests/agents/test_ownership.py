@@ -20,6 +20,7 @@ from agy_actors import AgentStartError, ConversationInUse
 from agy_actors._sdk import conversation_lock as ownership
 from agy_actors._sdk.conversation_lock import ConversationLock, Holder
 from tests import programs
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -280,8 +281,11 @@ if 0 not in children:
 """
 
 
-def test_one_of_several_contending_programs_is_the_owner_at_a_time(tmp_path: Path) -> None:
-    run(CONTEND, tmp_path, ID, 50)
+@pytest.mark.parametrize("times", quick([5, 50], 0))
+def test_one_of_several_contending_programs_is_the_owner_at_a_time(
+    tmp_path: Path, times: int
+) -> None:
+    run(CONTEND, tmp_path, ID, times)
 
     assert list(tmp_path.iterdir()) == []
 

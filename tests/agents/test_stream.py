@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 VERBATIM = "  größe 🌧 日本\n\n\ttab \u2028 end  "
 
 
+@pytest.fixture(params=["openai", "gemini"])
+def protocol(request: pytest.FixtureRequest) -> str:
+    """Both protocols, also in a quick run: these tests are about turns themselves."""
+    return str(request.param)
+
+
 @pytest.mark.parametrize("chunks", [None, 1, 3])
 def test_the_pieces_put_together_are_the_text(
     model: ScriptedModel, either: AgentRef, chunks: int | None

@@ -58,6 +58,12 @@ def hold(model: ScriptedModel, agent: AgentRef) -> tuple[ReplyFuture[ChatReply],
 # Asking
 
 
+@pytest.fixture(params=["openai", "gemini"])
+def protocol(request: pytest.FixtureRequest) -> str:
+    """Both protocols, also in a quick run: these tests are about turns themselves."""
+    return str(request.param)
+
+
 def test_an_ask_returns_the_complete_reply(model: ScriptedModel, either: AgentRef) -> None:
     model.then(say("größe 🌧 \u2028 end", chunks=2))
 

@@ -34,6 +34,7 @@ from tests.sdk.failing_hooks import (
     logged,
     subscribed,
 )
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from agy_actors import Event, SupervisorRef
@@ -124,7 +125,9 @@ def starting(error: BaseException) -> Any:
     return warm_up
 
 
-@pytest.mark.parametrize("error", [ValueError("MARK"), *(make() for make in RAISED.values())])
+@pytest.mark.parametrize(
+    "error", quick([ValueError("MARK"), *(make() for make in RAISED.values())], 0, 1)
+)
 def test_an_agent_whose_hook_fails_at_the_sessions_start_does_not_start(
     model: ScriptedModel, supervisor: SupervisorRef, error: BaseException
 ) -> None:
@@ -164,7 +167,9 @@ def test_the_hooks_at_a_sessions_start_are_done_before_the_agent_is(
     assert done == ["started"]
 
 
-@pytest.mark.parametrize("error", [ValueError("MARK"), *(make() for make in RAISED.values())])
+@pytest.mark.parametrize(
+    "error", quick([ValueError("MARK"), *(make() for make in RAISED.values())], 0, 1)
+)
 def test_a_hook_that_fails_at_the_sessions_end_is_logged_and_delays_nothing(
     model: ScriptedModel, supervisor: SupervisorRef, error: BaseException
 ) -> None:
@@ -291,7 +296,7 @@ def test_a_hook_that_fails_in_the_turn_of_a_trigger_leaves_the_agent_usable(
     assert_goes_on(agent, check)
 
 
-@pytest.mark.parametrize("raised", RAISED)
+@pytest.mark.parametrize("raised", quick(RAISED, 0, 2))
 def test_a_trigger_that_raises_leaves_the_agent_usable(
     model: ScriptedModel, supervisor: SupervisorRef, raised: str
 ) -> None:

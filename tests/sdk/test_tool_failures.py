@@ -21,6 +21,7 @@ from google.antigravity.types import (
 from agy_actors import Cancel, Chat, TurnCancelled, TurnStalled, TurnTimeout
 from agy_actors.testing import ToolCall, call_tool, call_tools, say, silence
 from tests.harnesses import PATIENCE
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +92,7 @@ def test_the_model_gets_every_exception_of_a_tool(
     assert told in call(model, supervisor, tool)
 
 
+@pytest.mark.parametrize("raised", quick([(one,) for one in RAISED], 0, 3), indirect=True)
 def test_the_model_gets_every_exception_of_an_async_tool(
     model: ScriptedModel, supervisor: SupervisorRef, raised: tuple[Callable[[], Any], str]
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.slow import quick
 from tests.supervision.test_exit import PATIENCE, Run, hold_up, run
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ THREADS = {
 }
 
 
-@pytest.mark.parametrize("use", THREADS)
+@pytest.mark.parametrize("use", quick(THREADS, 0, 2, 5, 7, 10))
 def test_the_end_does_not_wait_for_a_thread_that_waits_for_an_agent(
     run: Run, model: ScriptedModel, use: str
 ) -> None:

@@ -19,6 +19,7 @@ from agy_actors.testing import say
 from agy_actors.testing.scripted_model.configs import openai_config
 from tests.forked import in_child, start_child
 from tests.harnesses import SOON, has_ended, pid_of, until
+from tests.slow import quick
 from tests.supervision.test_exit import PATIENCE, Program, Run, run
 
 if TYPE_CHECKING:
@@ -123,7 +124,9 @@ def killed(program: Program) -> tuple[list[psutil.Process], list[psutil.Process]
     return children, harnesses
 
 
-@pytest.mark.parametrize(("way", "most"), [*((way, 16) for way in WAYS), ("os.fork", 1)])
+@pytest.mark.parametrize(
+    ("way", "most"), quick([*((way, 16) for way in WAYS), ("os.fork", 1)], 0, 5, 6, 9, 10)
+)
 def test_no_harness_outlives_a_killed_program_with_any_started_processes(
     run: Run, model: ScriptedModel, way: str, most: int
 ) -> None:

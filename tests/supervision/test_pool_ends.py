@@ -10,6 +10,7 @@ import pytest
 from agy_actors import AgentDeadError, Chat, DeadLetter, Routing, Send, Supervisor
 from agy_actors.testing import ScriptedModel, call_tool, silence
 from tests.harnesses import PATIENCE, until
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ def test_a_broadcast_in_progress_is_answered_when_its_pool_ends(
 @pytest.mark.parametrize("routing", list(Routing))
 @pytest.mark.parametrize(
     "message",
-    [Send("told"), Chat("told"), pytest.param("told", marks=pytest.mark.slow)],
+    quick([Send("told"), Chat("told"), "told"], 0),
     ids=["Send", "Chat", ""],
 )
 def test_a_turn_that_a_tool_tells_to_its_own_pool_is_carried_out(
