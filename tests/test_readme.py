@@ -136,7 +136,7 @@ def test_the_documented_command_draws_the_picture(tmp_path: Path) -> None:
     out = tmp_path / "demo.svg"
     command = [sys.executable, "docs/demo_picture.py", str(out), "--rehearse"]
 
-    subprocess.run(command, cwd=ROOT, timeout=PATIENCE, check=True)
+    subprocess.run(command, cwd=ROOT, timeout=PATIENCE * 2, check=True)
 
     picture = ET.parse(out).getroot()
     text = " ".join("".join(picture.itertext()).split())
