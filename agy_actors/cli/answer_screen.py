@@ -65,7 +65,8 @@ class AnswerScreen:
         with self._lock:
             self.hide()
             self._print(self._wrap.flush())
-            self._print(" " if self._wrap.column > 0 else "")
+            # A terminal without cursor control still shows the ^C of the user.
+            self._print(" " if self._wrap.column > 0 or self._spinner is None else "")
             self.out.print(remark)
             self._wrap.end_line()
 
