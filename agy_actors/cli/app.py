@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import math
+import shutil
 import signal
 import sys
 from contextlib import contextmanager
@@ -45,6 +46,9 @@ _INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 128 + 2, 128 + 13, 128 + 15
 
 _MAX_AGENTS = 64
 """Arbitrary. Each agent has a process of about 60 MB, and more agents mostly wait for the model."""
+
+_WIDE = 100
+"""Columns from which help texts have boxes. In fewer, the boxes cut words. Arbitrary."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -268,6 +272,8 @@ def chat(
 def main() -> None:
     """Run the command line and exit."""
     prepare_streams()
+    if shutil.get_terminal_size().columns < _WIDE:
+        app.rich_markup_mode = None
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _on_sigterm)
     app()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -104,3 +105,13 @@ def test_an_api_key_is_never_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     for done in runs:
         assert done.returncode in {1, 2}
         assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "100"])
+@pytest.mark.parametrize("command", ["demo", "map", "chat"])
+def test_help_texts_are_not_cut(command: str, columns: str) -> None:
+    done = run(command, "--help", env={**os.environ, "COLUMNS": columns})
+
+    assert done.returncode == 0
+    assert "…" not in done.stdout
+    assert "--base-url" in done.stdout
