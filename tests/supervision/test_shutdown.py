@@ -389,9 +389,9 @@ def test_agents_that_are_stuck_are_abandoned_all_in_the_time_of_one(
     monkeypatch.setattr(agent_child, "AgentActor", note_actors(actors))
     model.when(".", say("never", gate=threading.Event()))
     release = threading.Event()
-    ended: list[Event] = []
+    events: list[Event] = []
     supervisor = Supervisor.start()
-    supervisor.subscribe(lambda event: isinstance(event, TurnEnded) and ended.append(event))
+    supervisor.subscribe(events.append)
     agents = [supervisor.create_agent(model.openai_config(), stop_timeout=0.4) for _ in range(4)]
     turns = [agent.ask(Chat("hi"), block=False) for agent in agents]
     model.wait_for_requests(4)
@@ -406,11 +406,15 @@ def test_agents_that_are_stuck_are_abandoned_all_in_the_time_of_one(
         with pytest.raises(AgentDeadError):
             turn.get(timeout=0)
     assert not any(agent.is_alive() for agent in agents)
-    until(lambda: len(ended) == len(agents))
+    until(lambda: turns_ended(events) == len(agents))
     release.set()
     for actor in actors:
         assert actor.over.wait(5)
-    assert len(ended) == len(agents)
+    assert turns_ended(events) == len(agents)
+
+
+def turns_ended(events: list[Event]) -> int:
+    return sum(isinstance(event, TurnEnded) for event in events.copy())
 
 
 class NotedActor(AgentActor):
