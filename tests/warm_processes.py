@@ -45,8 +45,9 @@ __all__ = ["pids", "pytest_runtest_setup", "pytest_sessionfinish", "warm_process
 
 _pb2: Any = _untyped_pb2  # Its classes are made at import, unknown to type checkers.
 
-# The processes live too briefly for the garbage collection of Go to pay.
-os.environ.update(GOGC="off", GOMEMLIMIT="500MiB")
+# Most processes live too briefly for the garbage collection of Go to pay. Those that serve many
+# tests collect when they reach the limit: six workers keep a few such processes each.
+os.environ.update(GOGC="off", GOMEMLIMIT="200MiB")
 
 _QUIET = 2.0
 """Seconds from the end of a conversation that was left in the middle of a turn until a process is
