@@ -36,6 +36,7 @@ from agy_actors._sdk.step_watch import watch_steps
 from agy_actors._sdk.tool_results import MAX_MEDIA, MAX_RESULT
 from agy_actors.testing import call_tool, say
 from tests.harnesses import PATIENCE
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -228,7 +229,7 @@ def sent(model: ScriptedModel, protocol: str) -> str:
     return str(body["contents"][-1]["parts"][0]["text"])
 
 
-@pytest.mark.parametrize("protocol", ["openai", "gemini"])
+@pytest.mark.parametrize("protocol", quick(["openai", "gemini"], 0))
 @pytest.mark.parametrize(
     "character",
     [
@@ -266,7 +267,7 @@ def test_the_harness_cuts_a_prompt_at_the_documented_length(
             assert "<truncated" in ask(prompt)
 
 
-@pytest.mark.parametrize("protocol", ["openai", "gemini"])
+@pytest.mark.parametrize("protocol", quick(["openai", "gemini"], 0))
 def test_the_longest_prompt_with_the_largest_media_reaches_the_model(
     model: ScriptedModel, protocol: str
 ) -> None:
@@ -296,7 +297,7 @@ REWRITTEN = {
 }
 
 
-@pytest.mark.parametrize("protocol", ["openai", "gemini"])
+@pytest.mark.parametrize("protocol", quick(["openai", "gemini"], 0))
 def test_the_harness_rewrites_text_as_the_guide_says(model: ScriptedModel, protocol: str) -> None:
     configure = model.openai_config if protocol == "openai" else model.gemini_config
     with Supervisor.start() as supervisor:

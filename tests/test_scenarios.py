@@ -27,6 +27,7 @@ from agy_actors import (
 )
 from agy_actors.testing import ScriptedModel, http_error, quota_error, say, silence
 from tests.harnesses import children
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,7 +150,7 @@ def test_rapid_cycles_leave_nothing_behind(
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", quick([1, 2], 0))
 def test_a_storm_of_creates_and_shutdowns_never_stalls(
     supervisor: SupervisorRef, model: ScriptedModel, seed: int
 ) -> None:
@@ -313,7 +314,9 @@ def test_the_first_turn_sends_only_itself_and_later_ones_the_history_once(
     assert third.messages == (*second.messages, ("assistant", "echo: two"), ("user", "three"))
 
 
-@pytest.mark.parametrize("text", ["größe 🌧 日本", "a\tb\n\n  c  ", "x" * 50_000, "\u2028\x7f"])
+@pytest.mark.parametrize(
+    "text", quick(["größe 🌧 日本", "a\tb\n\n  c  ", "x" * 50_000, "\u2028\x7f"], 0, 2)
+)
 def test_text_is_returned_unchanged(
     supervisor: SupervisorRef, model: ScriptedModel, text: str
 ) -> None:
