@@ -28,6 +28,7 @@ from agy_actors._actors.future import ReplyFuture
 from agy_actors._agents.record import AgentRecord
 from agy_actors.testing import ScriptedModel, http_error, silence
 from tests.harnesses import PATIENCE, SOON, kill_harness, pid_of, until
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +122,7 @@ def test_a_deleted_conversation_is_gone_from_disk_and_a_disconnected_one_is_not(
             deleted.ask(Chat("hi"))
 
 
-@pytest.mark.parametrize("end", [Delete(), Disconnect()])
+@pytest.mark.parametrize("end", quick([Delete(), Disconnect()], 0))
 def test_an_agent_is_ended_while_it_is_renewed_after_an_error(
     supervisor: SupervisorRef, model: ScriptedModel, end: Delete | Disconnect
 ) -> None:

@@ -24,6 +24,7 @@ from agy_actors import (
 from agy_actors.testing import ScriptedModel, say
 from tests.agents.held_turns import Held, agents, begin
 from tests.harnesses import PATIENCE, SOON, kill_harness, until
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from agy_actors import Event, SupervisorRef
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 # How many run
 
 
-@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize("limit", quick([1, 3], 1))
 def test_no_more_turns_run_than_allowed_and_all_are_answered(
     model: ScriptedModel, limit: int
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests import programs
 from tests.cli.command_line import COMMAND, PATIENCE
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,12 +83,12 @@ def test_a_closed_output_is_an_error(tmp_path: Path, arguments: str) -> None:
     assert done.returncode == 2
 
 
-@pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
+@pytest.mark.parametrize("arguments", quick(COMMANDS.values(), 0), ids=COMMANDS)
 def test_with_all_streams_closed_only_the_exit_code_tells(tmp_path: Path, arguments: str) -> None:
     assert command(tmp_path, arguments, (0, 1, 2)).returncode == 2
 
 
-@pytest.mark.parametrize("options", ["", "--log-level=debug"])
+@pytest.mark.parametrize("options", quick(["", "--log-level=debug"], 1))
 @pytest.mark.parametrize("arguments", ["map - --rehearse", "chat --rehearse"])
 def test_commands_work_without_standard_error(tmp_path: Path, arguments: str, options: str) -> None:
     done = command(tmp_path, f"{arguments} {options}", (2,))
@@ -129,7 +130,7 @@ def test_undecodable_input_is_an_error(
     assert "standard input is not" in done.stderr or "lone surrogate" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
+@pytest.mark.parametrize("arguments", quick(COMMANDS.values(), 0, 1), ids=COMMANDS)
 def test_a_full_output_is_an_error(tmp_path: Path, arguments: str) -> None:
     if not os.path.exists("/dev/full"):  # noqa: PTH110 (a device)
         pytest.skip("this system has no device that is always full")

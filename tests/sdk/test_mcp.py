@@ -16,6 +16,7 @@ from agy_actors.testing import ScriptedModel, call_tool, call_tools, say
 from agy_actors.testing import ToolCall as Call
 from tests.harnesses import PATIENCE, SOON, has_ended, kill_harness, pid_of, until
 from tests.sdk.shops import HttpShop, http_shop, stdio_shop
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,7 @@ def servers_of(agent: AgentRef) -> list[psutil.Process]:
     return psutil.Process(pid_of(agent)).children()
 
 
-@pytest.mark.parametrize("protocol", ["openai", "gemini"])
+@pytest.mark.parametrize("protocol", quick(["openai", "gemini"], 0))
 def test_a_tool_of_a_server_over_http_answers_and_gets_the_configured_headers(
     model: ScriptedModel, supervisor: SupervisorRef, shop: HttpShop, protocol: str
 ) -> None:

@@ -34,6 +34,7 @@ from websockets import ConnectionClosed
 from agy_actors import Chat, Disconnect, GetConversationId, GetHistory, Supervisor
 from agy_actors.testing import call_tool, http_error, say, silence
 from tests.harnesses import PATIENCE, patient_harness, suspend
+from tests.slow import quick
 
 if TYPE_CHECKING:
     import subprocess
@@ -116,7 +117,7 @@ async def outcome(agent: Agent, prompt: str) -> str:
         return "nothing"
 
 
-@pytest.mark.parametrize("protocol", ["openai", "gemini"])
+@pytest.mark.parametrize("protocol", quick(["openai", "gemini"], 0))
 def test_after_an_error_later_questions_get_that_error_or_nothing(
     model: ScriptedModel, protocol: str
 ) -> None:

@@ -18,6 +18,7 @@ from google.antigravity.types import (
 
 from agy_actors import Chat
 from agy_actors.testing import ScriptedModel, call_tool, say
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ def write_skill(folder: Path, name: str) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("protocol", ["openai", "gemini"])
+@pytest.mark.parametrize("protocol", quick(["openai", "gemini"], 0))
 def test_an_inline_skill_is_announced_to_the_model_which_looks_it_up(
     model: ScriptedModel, supervisor: SupervisorRef, protocol: str
 ) -> None:

@@ -9,6 +9,7 @@ from google.antigravity import AgentBehavior, CapabilitiesConfig
 from google.antigravity.types import BuiltinSlashCommandName, SlashCommand
 
 from agy_actors import Chat
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from agy_actors import SupervisorRef
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 PLAN = SlashCommand(name=BuiltinSlashCommandName.PLAN)
 
 
-@pytest.mark.parametrize("protocol", ["openai", "gemini"])
+@pytest.mark.parametrize("protocol", quick(["openai", "gemini"], 0))
 def test_a_slash_command_reaches_the_model_as_the_user_would_type_it(
     model: ScriptedModel, supervisor: SupervisorRef, protocol: str
 ) -> None:

@@ -32,6 +32,7 @@ from agy_actors import (
 )
 from agy_actors._agents.turn import Turn
 from agy_actors.testing import ScriptedModel, Usage, call_tool, say
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +86,7 @@ def heard(text: str) -> Callable[[ModelRequest], bool]:
     return lambda request: not is_subagents(request) and text in request.messages[-1][1]
 
 
-@pytest.mark.parametrize("protocol", ["openai", "gemini"])
+@pytest.mark.parametrize("protocol", quick(["openai", "gemini"], 0))
 def test_a_subagent_does_its_part_of_a_turn_and_the_agent_continues_with_its_answer(
     model: ScriptedModel, supervisor: SupervisorRef, protocol: str
 ) -> None:

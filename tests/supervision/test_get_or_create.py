@@ -20,6 +20,7 @@ from agy_actors import (
 )
 from agy_actors.testing import RandomSchedules, SimulatedAgent, Simulation, crash, explore, reply
 from tests.harnesses import FAILS, PATIENCE, children, fake_harness, patient_harness, until
+from tests.slow import quick
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,7 +180,7 @@ def test_in_any_order_racing_clients_get_one_agent() -> None:
     explore(scenario, RandomSchedules(3), runs=60)
 
 
-@pytest.mark.parametrize("end", ["shutdown_agent", "stop", "drain"])
+@pytest.mark.parametrize("end", quick(["shutdown_agent", "stop", "drain"], 0))
 def test_a_race_with_an_end_returns_a_living_agent_or_raises(end: str) -> None:
     def scenario(sim: Simulation) -> None:
         with Supervisor.start(name="root") as supervisor:
