@@ -11,6 +11,7 @@ actor's error if the actor ends first.
 from __future__ import annotations
 
 import logging
+import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast
 
 import pykka
@@ -113,7 +114,10 @@ class AsyncioActor(pykka.Actor):
         return ReplyFuture()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        # Not pykka's __init__, which makes an event and a ref that would be replaced at once.
+        del args, kwargs
+        self.actor_urn = uuid.uuid4().urn
+        self.actor_inbox = self._create_actor_inbox()
         self.actor_stopped = Lifeline()
         self._actor_ref = AsyncioActorRef(self)
         self.actor_inbox.capacity = self.mailbox_capacity

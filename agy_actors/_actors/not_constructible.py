@@ -22,8 +22,9 @@ class MadeForUsers:
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         # Not in `__init__`: Python would report missing arguments first.
-        if not any(isinstance(part, cls._made_from) for part in (*args, *options.values())):
-            raise InvalidArgument(
-                f"{cls.__name__} cannot be created by calling it: {cls._call_instead}"
-            )
-        return super().__new__(cls)
+        for part in (*args, *options.values()):
+            if isinstance(part, cls._made_from):
+                return super().__new__(cls)
+        raise InvalidArgument(
+            f"{cls.__name__} cannot be created by calling it: {cls._call_instead}"
+        )
