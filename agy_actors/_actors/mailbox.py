@@ -7,8 +7,8 @@ Guarantees, each with its assumption:
 *   Messages of one sender leave each lane in the order in which they were put: each lane is a deque
     with one consumer.
 *   No wake-up is lost. `take` starts the sleep under the lock, only when it finds no message in
-    either lane; a put under the same lock sees the sleep and ends it. `attach` always schedules a
-    first drain, which finds earlier messages.
+    either lane; a put under the same lock sees the sleep and ends it. `attach` sleeps only if
+    no message waits; otherwise it schedules a first drain.
 *   A put never waits, and may interrupt any method here, on the same thread, between any two of its
     instructions, because signal handlers and finalizers send messages too. So the lock is
     re-entrant, and the wake-up (a system call) is outside it. Each method says under "Re-entrancy"
@@ -117,8 +117,7 @@ class Mailbox:
         Re-entrancy: a message is appended by one call, before anything is decided about it. A turn
         beyond the capacity removes abandoned turns one by one, or itself, so the lane is never
         longer than its capacity when the puts have returned. The sleep ends after the message is
-        there; if an interrupting put ended it, the actor is woken twice. Ctrl-C does not prevent
-        the wake-up.
+        there; if an interrupting put ended it, the actor is woken twice. Ctrl-C prevents none.
         """
         message = envelope.message
         turn = isinstance(message, Message) and message.lane is TURN  # `takes_turn`, inlined.
@@ -242,18 +241,19 @@ class Mailbox:
             return None
 
     def attach(self, loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:
-        """Schedule `drain` on `loop` now, and whenever a put ends a sleep.
+        """Schedule `drain` on `loop` if a message waits, and whenever a put ends a sleep.
 
-        It runs in a copy of this call's context, never in that of a sender.
-
-        Re-entrancy: it does not sleep before, and the drain finds what an interrupting put appends.
+        It runs in a copy of this call's context, never in that of a sender. Re-entrancy: the
+        sleep begins first, so a put that interrupts is seen or ends the sleep.
         """
         context = contextvars.copy_context()
         with self._lock:
             self._waker = Waker(loop, drain, context)
             delayed = self._delayed
-            self._asleep = False
-        loop.call_soon(drain, context=context)
+            self._asleep = True
+            if not self.empty():
+                self._asleep = False
+                loop.call_soon(drain, context=context)
         if delayed is not None:
             delayed.arm_all(loop)
 
@@ -273,8 +273,7 @@ class Mailbox:
     def evict(self) -> None:
         """Detach an incarnation that hangs, which may be about to take a message.
 
-        Thread-safe. The incarnation may have taken one message when this returns; it takes no
-        other.
+        Thread-safe. When this returns, it may have taken one message; it takes no other.
 
         Re-entrancy: puts that interrupt append to the new lane; one call puts the rest before them.
         """
@@ -377,8 +376,7 @@ class Mailbox:
         Args:
             error: makes the error that a later put raises.
             keep_turns: leave waiting turns in their lane, where they can still be taken.
-            take_stops: still accept requests to stop, until the next close without it. They are
-                answered when the actor has ended.
+            take_stops: accept requests to stop until a close without it: they wait for the end.
 
         Returns:
             The remaining messages, oldest first within each lane, then the delayed ones.
@@ -391,10 +389,12 @@ class Mailbox:
                 self._closed = error
             self._takes_stops = take_stops
             left: list[AnyEnvelope[Any]] = []
-            for lane in (self.control,) if keep_turns else (self.control, self._turns):
-                with contextlib.suppress(IndexError):  # An incarnation may be about to take one.
+            if self.control:
+                with contextlib.suppress(IndexError):  # An incarnation may take the last one.
                     while True:
-                        left.append(in_envelope(lane.popleft()))
+                        left.append(in_envelope(self.control.popleft()))
+            while self._turns and not keep_turns:
+                left.append(self._turns.popleft())
             if self._delayed is not None:
                 left += self._delayed.take_all()
             return left
