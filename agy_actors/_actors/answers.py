@@ -61,7 +61,10 @@ class Answers:
 
     def give_back_unfinished(self) -> None:
         """Return interrupted messages to the mailbox, or else answer them."""
-        for envelope in reversed(self._actor._messages.take_unfinished()):
+        messages = self._actor._messages
+        if not messages.in_flight:
+            return
+        for envelope in reversed(messages.take_unfinished()):
             self.give_back(envelope)
 
     def give_back(self, envelope: AnyEnvelope[Any]) -> None:

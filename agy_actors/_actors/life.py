@@ -148,7 +148,7 @@ class Life:
         actor = self._actor
         try:
             started = actor.on_start()
-            if isinstance(started, Coroutine):
+            if started is not None and isinstance(started, Coroutine):
                 if self.state is not LifeState.STARTING:  # Abandoned: the mailbox is another's.
                     started.close()
                     return
@@ -214,7 +214,7 @@ class Life:
         state = self.state
         try:
             stopped = self._actor.on_stop()
-            if isinstance(stopped, Coroutine):
+            if stopped is not None and isinstance(stopped, Coroutine):
                 await stopped
         except FAILURES as error:
             # An incarnation that was abandoned is interrupted, which is no failure.
@@ -280,8 +280,10 @@ class Life:
                 actor._answers.make_dead_error, keep_turns=True, take_stops=True
             )
             actor._answers.reject(left)
-        if any(isinstance(asked.message, actor._hurrying) for asked in (envelope, *left)):
-            actor._hurry()
+        for asked in (envelope, *left):
+            if isinstance(asked.message, actor._hurrying):
+                actor._hurry()
+                break
 
     def stop_now(self) -> bool:
         """Begin a stop that waits for nothing; return whether that was possible."""

@@ -42,8 +42,9 @@ class LifeState(enum.Enum):
     """As RETIRED, but the incarnation's thread hangs."""
 
 
-HAS_SUCCESSOR = frozenset({LifeState.RESTARTING, LifeState.RETIRED, LifeState.ABANDONED})
+# Tuples: a set would call the hash of an enum's member, a Python function, for each look-up.
+HAS_SUCCESSOR = (LifeState.RESTARTING, LifeState.RETIRED, LifeState.ABANDONED)
 """The states in which unfinished messages go back to the mailbox, for the next incarnation."""
 
-HAS_ENDED = HAS_SUCCESSOR | {LifeState.ENDED}
+HAS_ENDED = (*HAS_SUCCESSOR, LifeState.ENDED)
 """The states in which nothing more is taken from the mailbox."""

@@ -71,6 +71,8 @@ def _remove(ref: pykka.ActorRef[Any]) -> bool:
 
 
 def _find(refs: Sequence[pykka.ActorRef[Any]], ref: pykka.ActorRef[Any]) -> int | None:
+    if refs and refs[-1] is ref:  # An actor that lives briefly is often the youngest.
+        return len(refs) - 1
     low, high = 0, len(refs)
     wanted: int = getattr(ref, _NUMBER)
     while low < high:

@@ -233,12 +233,10 @@ def runtime_context(runtime: Runtime) -> contextvars.Context:
 def _run_to_end(
     loop: asyncio.AbstractEventLoop, main: Callable[[], Coroutine[Any, Any, None]]
 ) -> None:
-    asyncio.set_event_loop(loop)
     loop.set_default_executor(DAEMON_EXECUTOR)
     try:
         _run_contained(loop, loop.create_task(_whole(main)))
     finally:
-        asyncio.set_event_loop(None)
         loop.close()
 
 
@@ -247,8 +245,10 @@ async def _whole(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
         await main()
     finally:
-        await _cancel_leftovers()
-        await asyncio.get_running_loop().shutdown_asyncgens()
+        loop = asyncio.get_running_loop()
+        if len(unfinished_tasks(loop)) > 1:  # Not only this one.
+            await _cancel_leftovers(loop)
+        await loop.shutdown_asyncgens()
 
 
 def _run_contained(loop: asyncio.AbstractEventLoop, until: asyncio.Future[Any]) -> None:
@@ -269,12 +269,9 @@ def _run_contained(loop: asyncio.AbstractEventLoop, until: asyncio.Future[Any]) 
             return
 
 
-async def _cancel_leftovers() -> None:
+async def _cancel_leftovers(loop: asyncio.AbstractEventLoop) -> None:
     current = asyncio.current_task()
-    loop = asyncio.get_running_loop()
     leftovers = [task for task in unfinished_tasks(loop) if task is not current]
-    if not leftovers:
-        return
     for task in leftovers:
         task.cancel()
     await asyncio.wait(leftovers)

@@ -39,6 +39,8 @@ _WITHDRAWN: ReplyFuture[Any] = ReplyFuture()
 """The reply of a message that was withdrawn. It is cancelled, so the message is not handled."""
 _WITHDRAWN.cancel()
 
+_RECEIVE_TIMEOUT = ReceiveTimeout()
+
 
 class TimedActor(Protocol):
     """The part of an actor that is used here."""
@@ -77,7 +79,7 @@ class Timers:
         self._silence: asyncio.TimerHandle | None = None
         """The next check whether messages came, if there is a receive timeout."""
         self._last_message = 0.0
-        self._receive_timeout = _Timer(ReceiveTimeout(), None)
+        self._receive_timeout = _Timer(_RECEIVE_TIMEOUT, None)
         self._in_hand: list[Envelope] = []
         """Messages that were handled when their timer sent the next one, or was cancelled."""
 
@@ -125,6 +127,8 @@ class Timers:
             keep_turns: whether messages in the turn lane stay there.
         """
         self._is_over = True
+        if not self._timers and self._silence is None:
+            return  # As in most actors.
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None
