@@ -17,7 +17,6 @@ report says so. The report ends with the violations; the exit code is 1 if there
 from __future__ import annotations
 
 import faulthandler
-import os
 import random
 import tempfile
 import threading
@@ -40,7 +39,7 @@ from tests.soak.chaos._tools import LET_GO
 from tests.soak.chaos._trial import Ground
 from tests.soak.chaos._trials import TRIALS, print_trials
 from tests.soak.chaos._watch import Watch
-from tests.soak.chaos._world import STALL_TIMEOUT, World
+from tests.soak.chaos._world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,9 +80,6 @@ def main(
 ) -> None:
     """Run the soak, and print the report."""
     failures = Failures()
-    # For turns that do not give one, such as those of `Send`. Only a stalled turn shows that its
-    # process was frozen, and the default is longer than a trial waits for a turn.
-    os.environ["AGY_ACTORS_STALL_TIMEOUT"] = str(STALL_TIMEOUT)
     with tempfile.TemporaryDirectory(prefix="chaos_") as folder:
         tempfile.tempdir = folder
         _warm_up()

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ToldFromTools", "lost_turns"]
 
-_PATIENCE = 60.0
-"""Seconds for a told turn to be carried out. Arbitrary: long enough for a few earlier turns and
-restarts, each of which starts its own process on a busy machine."""
+_PATIENCE = 150.0
+"""Seconds for a told turn to be carried out. More than a turn may take by default, and a told turn
+has no other limit: only the end of its time shows that the saboteur froze its process."""
 
 _END = 120.0
 """Seconds for an end that waits for turns. Arbitrary; only a failure takes as long."""
