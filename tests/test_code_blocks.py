@@ -149,6 +149,7 @@ def run(block: Block, names: dict[str, Any]) -> dict[str, Any]:
     return {name: names.pop(name) for name in list(names) if name.startswith("test_")}
 
 
+@pytest.mark.timeout(180)  # Some explore many schedules: seconds alone, more beside other work.
 @pytest.mark.parametrize(
     "document",
     [document for document in documents() if document != TUTORIAL and python_blocks(document)],
