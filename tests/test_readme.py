@@ -132,6 +132,7 @@ def test_the_description_of_the_package_is_read_without_the_repository() -> None
     assert introduction.strip() in description
 
 
+@pytest.mark.slow
 def test_the_documented_command_draws_the_picture(tmp_path: Path) -> None:
     out = tmp_path / "demo.svg"
     command = [sys.executable, "docs/demo_picture.py", str(out), "--rehearse"]

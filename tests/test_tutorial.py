@@ -58,6 +58,7 @@ def shows(expected: str, printed: str) -> bool:
     return doctest.OutputChecker().check_output(f"{expected}\n", printed, SAME)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)  # Four programs, each of which imports the SDK.
 def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
     played = [command for block in blocks() for command in play(block, tmp_path)]
