@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
 import textwrap
 import threading
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +29,6 @@ from tests.logging_state import restored_logging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import ModuleType
 
 SECRET = "sk-very-secret-0123456789"
 PROMPT = "a prompt that is nobody's business"
@@ -195,6 +196,24 @@ def log_as_the_sdk(thread_name: str, module: ModuleType = sdk_agent) -> list[log
 @pytest.mark.parametrize("name", ["AgentActor-7", "AgentActor-1 (poet)", "agy_actors-stderr"])
 def test_log_records_of_the_sdk_in_an_agents_thread_do_not_reach_the_root_logger(name: str) -> None:
     assert log_as_the_sdk(name) == []
+
+
+def test_modules_are_redirected_while_others_are_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def import_another(phase: str, info: dict[str, int]) -> None:
+        del phase, info
+        monkeypatch.setitem(sys.modules, f"another_{len(sys.modules)}", ModuleType("another"))
+
+    monkeypatch.setattr(sdk_agent, "logging", logging)
+    before = gc.get_threshold()
+    gc.callbacks.append(import_another)
+    gc.set_threshold(5)  # Up to Python 3.11 it runs in the middle of a call such as `list`.
+    try:
+        redirect_logging()
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(import_another)
+
+    assert vars(sdk_agent)["logging"] is _redirect
 
 
 @pytest.mark.parametrize("name", ["MainThread", "asyncio_0", "harness-stderr", "Thread-1"])

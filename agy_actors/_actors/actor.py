@@ -89,6 +89,9 @@ class AsyncioActor(pykka.Actor):
     _owner: Owner | None = None
     """What restarts the actor when it fails. Set it before `_begin`."""
 
+    actor_urn: str
+    """Identifies the actor. The incarnations of an actor have the same."""
+
     actor_inbox: Mailbox
     """The actor's mailbox."""
 

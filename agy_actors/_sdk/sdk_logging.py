@@ -84,7 +84,9 @@ def redirect_logging() -> None:
 
     Modules that the SDK loads later, such as those of LiteRT, are redirected by the next call.
     """
-    for name, module in list(sys.modules.items()):
+    # `copy` is one step. `list` of the items makes tuples, and with these a garbage collection may
+    # run (up to Python 3.11), in which another thread imports a module.
+    for name, module in sys.modules.copy().items():
         if name.startswith("google.antigravity") and vars(module).get("logging") is logging:
             vars(module)["logging"] = _redirect
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from agy_actors import AgentRef, SupervisorRef
     from agy_actors.testing import ScriptedModel
 
-TURN = 10.0
+TURN = 30.0
 """Seconds for a turn that must not wait for a tool that has ended. Arbitrary."""
 
 
