@@ -550,10 +550,8 @@ def test_the_wait_with_the_earliest_deadline_fails_and_the_other_gets_its_reply(
         await asyncio.to_thread(second.wait, PATIENCE)
         return await ref.ask(Turn(nothing), block=False)
 
-    replies = [
-        ref.ask(Turn(wait_with_deadline), block=False),
-        other.ask(Turn(wait_without), block=False),
-    ]
+    waits_too = other.ask(Turn(wait_without), block=False)  # Before what `ref` asks of it.
+    replies = [ref.ask(Turn(wait_with_deadline), block=False), waits_too]
     assert first.wait(PATIENCE)
     second.set()
 
