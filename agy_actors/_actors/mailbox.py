@@ -88,8 +88,9 @@ class Mailbox:
 
     @property
     def turns_waiting(self) -> int:
-        """How many messages wait in the turn lane."""
-        return len(self._turns)
+        """How many messages wait in the turn lane, without one that a put is about to refuse."""
+        with self._lock:
+            return len(self._turns)
 
     @property
     def closed(self) -> bool:
@@ -389,10 +390,9 @@ class Mailbox:
                 self._closed = error
             self._takes_stops = take_stops
             left: list[AnyEnvelope[Any]] = []
-            if self.control:
+            while self.control:
                 with contextlib.suppress(IndexError):  # An incarnation may take the last one.
-                    while True:
-                        left.append(in_envelope(self.control.popleft()))
+                    left.append(in_envelope(self.control.popleft()))
             while self._turns and not keep_turns:
                 left.append(self._turns.popleft())
             if self._delayed is not None:

@@ -106,6 +106,28 @@ def test_a_full_turn_lane_refuses_turns_and_takes_control_messages() -> None:
     assert len(mailbox) == 3
 
 
+def test_a_turn_that_is_being_refused_is_not_counted() -> None:
+    mailbox = Mailbox(capacity=1)
+    counted: list[int] = []
+    counting = threading.Thread(target=lambda: counted.append(mailbox.turns_waiting))
+
+    class Waiting(ReplyFuture[Any]):
+        def cancelled(self) -> bool:  # The mailbox asks while it holds one turn too many.
+            counting.start()
+            counting.join(0.1)  # It waits for the put to end.
+            return False
+
+    waiting = Waiting()
+    mailbox.put(Envelope(Turn(), waiting))
+
+    with pytest.raises(MailboxFull):
+        mailbox.put(Envelope(Turn()))
+
+    counting.join()
+    waiting.set(None)
+    assert counted == [1]
+
+
 def test_abandoned_turns_make_room_for_new_ones() -> None:
     mailbox = Mailbox(capacity=2)
     abandoned: ReplyFuture[Any] = ReplyFuture()
