@@ -90,7 +90,9 @@ def find_catches(bug: Bug, test: str | None = None) -> list[Catch]:
 def _run_tests(folder: Path, test: str | None) -> None:
     tests = [str(path.relative_to(folder)) for pattern in _TESTS for path in folder.glob(pattern)]
     command = [sys.executable, "-m", "pytest", "-n0", "-q", f"--maxfail={_ENOUGH}"]
-    command += ["-p", "no:cacheprovider", "--junit-xml=report.xml", "--timeout=240", *tests]
+    command += ["-p", "no:cacheprovider", "--junit-xml=report.xml", *tests]
+    # Hypothesis simplifies a failure for up to five minutes, and takes a timeout for another one.
+    command += ["--timeout=600"]
     command += ["-m", ""]  # Slow tests too.
     # A failure on real threads shows no schedule.
     command += ["-k", "not threads" if test is None else f"{test} and not threads"]
