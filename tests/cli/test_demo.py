@@ -43,7 +43,8 @@ def test_every_prompt_is_answered_and_the_killed_agent_is_restarted(model: Scrip
     assert "its conversation was resumed: id " in done.stdout
     assert "turns 3 before the crash and 6 now" in done.stdout
     assert "(remembered from before the crash)" in done.stdout
-    assert done.stderr == ""
+    # The waits of a machine with other load may be long enough to be printed.
+    assert [line for line in done.stderr.splitlines() if not line.startswith("waiting for ")] == []
 
 
 def test_the_model_gets_the_conversation_before_the_crash(model: ScriptedModel) -> None:
