@@ -46,7 +46,7 @@ __all__ = ["pids", "pytest_runtest_setup", "pytest_sessionfinish", "warm_process
 _pb2: Any = _untyped_pb2  # Its classes are made at import, unknown to type checkers.
 
 # Most processes live too briefly for the garbage collection of Go to pay. Those that serve many
-# tests collect when they reach the limit: six workers keep a few such processes each.
+# tests collect when they reach the limit: four workers keep a few such processes each.
 os.environ.update(GOGC="off", GOMEMLIMIT="200MiB")
 
 _QUIET = 2.0
