@@ -103,8 +103,6 @@ class TurnRunner:
         running = self.running
         return None if running is None else running.attempt
 
-    # From the message to the end.
-
     def take_up(self, envelope: Envelope) -> None:
         """Note that a turn is taken up; `take_turn` follows."""
         self.running = RunningTurn(self.agent, envelope)
