@@ -40,6 +40,12 @@ def test_no_modules_import_each_other() -> None:
     assert circles_in(CONTRACT.graph()) == []
 
 
+def test_no_module_has_more_than_400_lines() -> None:
+    modules = Path(agy_actors.__file__).parent.rglob("*.py")
+
+    assert [path.name for path in modules if len(path.read_text().splitlines()) > 400] == []
+
+
 def test_only_one_package_uses_private_modules_of_the_sdk() -> None:
     assert private_sdk_imports(FOLDER) == []
 
