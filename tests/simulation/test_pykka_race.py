@@ -27,9 +27,15 @@ from agy_actors.testing import (
 from tests.simulation.actors import Echo
 from tests.simulation.test_exploration import deviations_of
 
-STRATEGIES = pytest.mark.parametrize(
-    "strategy", [RandomSchedules(0), PctSchedules(0), Exhaustive(3)], ids=lambda s: type(s).__name__
+
+@pytest.fixture(
+    params=[lambda: RandomSchedules(0), lambda: PctSchedules(0), lambda: Exhaustive(3)],
+    ids=["random", "pct", "exhaustive"],
 )
+def strategy(request: pytest.FixtureRequest) -> Any:
+    """Return a new source of schedules: it has a state, so tests must not share one."""
+    return request.param()
+
 
 STOP = "stop"
 
@@ -120,7 +126,6 @@ def ours(sim: Simulation) -> None:
         pytest.fail("no caller has cancelled it")
 
 
-@STRATEGIES
 def test_an_ask_that_races_with_a_stop_is_lost_in_pykkas_protocol(strategy: Any) -> None:
     Simulation().run(pykkas)  # First come, first served: no ask is lost.
 
@@ -130,7 +135,6 @@ def test_an_ask_that_races_with_a_stop_is_lost_in_pykkas_protocol(strategy: Any)
     assert 1 <= deviations_of(lost.value) <= 5
 
 
-@STRATEGIES
 def test_the_wait_for_a_lost_ask_is_reported(strategy: Any) -> None:
     asked: list[ReplyFuture[str]] = []
 
@@ -156,12 +160,10 @@ def test_the_wait_for_a_lost_ask_is_reported(strategy: Any) -> None:
     assert "asker" in str(lost.value)
 
 
-@STRATEGIES
 def test_no_ask_is_lost_if_the_inbox_closes_with_its_last_check(strategy: Any) -> None:
     assert explore(pykkas_with_a_close, strategy, runs=500).distinct > 20
 
 
-@STRATEGIES
 @pytest.mark.parametrize("preempt", [False, True])
 def test_no_ask_is_lost_in_our_protocol(strategy: Any, preempt: bool) -> None:
     result = explore(ours, strategy, runs=100 if preempt else 500, preempt=preempt)
