@@ -9,7 +9,9 @@ SDK leaves to the garbage collector.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["READER_THREADS", "HarnessProcess", "ends_within", "signal_group", "was_killed"]
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no SIGKILL.
-_POLL_INTERVAL = 0.002  # Seconds between two checks whether a process has ended. Arbitrary.
+_POLL_INTERVAL = 0.002
+"""Seconds between two checks whether a process has ended, where the system cannot wait for that.
+Arbitrary."""
+_MAX_WAIT = 60.0  # Seconds of one wait. Arbitrary: `poll` takes at most some weeks.
 
 READER_THREADS = "agy_actors-"
 """The prefix of the names of threads that read from a harness."""
@@ -112,14 +117,33 @@ def ends_within(popen: subprocess.Popen[bytes], seconds: float) -> bool:
             popen.wait(seconds)
         return popen.returncode is not None
     deadline = time.monotonic() + seconds
-    while True:
-        with contextlib.suppress(ChildProcessError):
-            if not os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
-                if time.monotonic() >= deadline:
-                    return False
-                time.sleep(_POLL_INTERVAL)
-                continue
-        return True
+    while not _has_ended(popen):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        _wait_for_end(popen, left)
+    return True
+
+
+def _has_ended(popen: subprocess.Popen[bytes]) -> bool:
+    with contextlib.suppress(ChildProcessError):  # Another thread has reaped it.
+        return bool(os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG))
+    return True
+
+
+def _wait_for_end(popen: subprocess.Popen[bytes], seconds: float) -> None:
+    """Wait until a process ends, or for some time and at most `seconds`."""
+    try:
+        descriptor = os.pidfd_open(popen.pid)
+    except (AttributeError, OSError):  # Only Linux has it; no descriptor may be left.
+        time.sleep(min(seconds, _POLL_INTERVAL))
+        return
+    try:
+        ended = select.poll()
+        ended.register(descriptor, select.POLLIN)
+        ended.poll(math.ceil(min(seconds, _MAX_WAIT) * 1000))
+    finally:
+        os.close(descriptor)
 
 
 def was_killed(popen: subprocess.Popen[bytes]) -> bool:
