@@ -7,13 +7,13 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-import hypothesis
 import pytest
 
 from agy_actors import Supervisor
 from agy_actors.testing import ScriptedModel
 from agy_actors.testing.leak_check import PATIENCE, LeakCheck
 from tests.compilation import compile_all
+from tests.hypothesis_profiles import register_profiles
 from tests.warm_processes import pytest_runtest_setup, pytest_sessionfinish, warm_processes
 from tests.watchdog import Watchdog
 
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["pytest_runtest_setup", "pytest_sessionfinish", "warm_processes"]
 
-# Without a deadline: other load on the machine must not fail an example.
-hypothesis.settings.register_profile("agy_actors", deadline=None)
-hypothesis.settings.load_profile("agy_actors")
+register_profiles()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -61,29 +61,44 @@ def test_a_planted_bug_is_caught_and_without_it_the_same_test_passes() -> None:
 def test_the_check_fails_for_a_bug_that_is_not_caught_or_not_shown_simply(
     deviations: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str | None] = []
-
-    def found(bug: Bug, test: str | None) -> list[Catch]:
-        asked.append(test)
+    def found(bug: Bug, _: str | None) -> list[Catch]:
         is_first = bug.name == next(iter(BUGS))
         return [Catch("a_test", deviations)] if is_first else [Catch("a_test", 0)]
 
     monkeypatch.setattr(check_planted_bugs, "find_catches", found)
 
     if deviations == 10:
-        check_planted_bugs.main(listed=True)
+        check_planted_bugs.main()
     else:
         with pytest.raises(typer.Exit) as raised:
-            check_planted_bugs.main(listed=True)
+            check_planted_bugs.main()
         assert raised.value.exit_code == 1
+
+
+def test_only_the_listed_tests_are_run_and_need_not_show_the_bugs_simply(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str | None] = []
+
+    def found(_: Bug, test: str | None) -> list[Catch]:
+        asked.append(test)
+        return [Catch("a_test", 11)]
+
+    monkeypatch.setattr(check_planted_bugs, "find_catches", found)
+
+    check_planted_bugs.main(listed=True)
+
     assert sorted(map(str, asked)) == sorted(listed_tests().values())
 
 
-def test_the_check_fails_for_a_bug_that_no_test_catches(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("listed", [False, True])
+def test_the_check_fails_for_a_bug_that_no_test_catches(
+    listed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(check_planted_bugs, "find_catches", lambda *_: [])
 
     with pytest.raises(typer.Exit):
-        check_planted_bugs.main()
+        check_planted_bugs.main(listed=listed)
 
 
 def test_the_table_in_the_documentation_is_replaced_and_nothing_else(
