@@ -204,7 +204,8 @@ class AsyncioActorRef(MadeForUsers, ProcessBound, pykka.ActorRef[Any]):
             if not block:
                 return future
             if timeout is None:
-                return future.get()
+                future._wait(None)  # noqa: SLF001 (`get` would check more, in every ask)
+                return future._outcome()  # noqa: SLF001 (likewise)
             return self._get_or_abandon(future, message, timeout)
         except BaseException as error:
             if future._failed_with(error):  # noqa: SLF001 (of this package)

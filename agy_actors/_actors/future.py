@@ -18,6 +18,7 @@ and only if it blocks.
 
 from __future__ import annotations
 
+import functools
 import queue
 import sys
 import threading
@@ -154,11 +155,8 @@ class ReplyFuture(ProcessBound, pykka.Future[T]):
         """
         if timeout is not None:
             timeout = check_optional_seconds("timeout", timeout, zero=True)
-        if self._state == PENDING:
-            if self._made_in != forks.generation:
-                raise forks.error(self._made_in)
-            if not self._come(timeout):
-                raise AskTimeout(f"no reply{self._what()} within {timeout:g} seconds")
+        if self._state == PENDING and not self._come(timeout):
+            raise AskTimeout(f"no reply{self._what()} within {timeout:g} seconds")
         return self._outcome()
 
     def set(self, value: T | None = None) -> None:
@@ -327,7 +325,8 @@ class ReplyFuture(ProcessBound, pykka.Future[T]):
             self._gates = self._callbacks = None
         for gate in gates or ():
             gate.release()
-        self._call(*(callbacks or ()))
+        if callbacks:
+            self._call(*callbacks)
         return True
 
     def _call(self, *callbacks: Callable[[Any], object]) -> None:
@@ -345,9 +344,7 @@ class ReplyFuture(ProcessBound, pykka.Future[T]):
 
     def _come(self, timeout: float | None) -> bool:
         """Wait until the future is done, and return whether it is."""
-        if self._state != PENDING:
-            return True
-        if self._made_in != forks.generation:
+        if self._made_in != forks.generation and self._state == PENDING:
             raise forks.error(self._made_in)
         computation = self._computation
         return self._wait(timeout) if computation is None else computation.wait(self, timeout)
@@ -368,7 +365,7 @@ class ReplyFuture(ProcessBound, pykka.Future[T]):
         wait: Wait | None = None
         try:
             if current_caller.get() is not None:
-                wait = begin_wait((self,), timeout, lambda: self._let_go(gate))
+                wait = begin_wait((self,), timeout, functools.partial(self._let_go, gate))
             if self._warns and running_loop() is not None:
                 warn_of_blocking()
             wait_at_gate(gate, timeout)

@@ -67,9 +67,15 @@ def wait_at_gate(gate: Gate, timeout: float | None) -> bool:
     that comes just before the wait begins, or that another thread receives, would be handled only
     when the wait is over. Ctrl-C would be lost in an `ask` that waits for as long as it takes.
     """
-    left = threading.TIMEOUT_MAX if timeout is None else min(timeout, threading.TIMEOUT_MAX)
-    if threading.get_ident() != threading.main_thread().ident or type(gate) is not _Lock:
-        return gate.acquire(timeout=-1 if timeout is None else left)
+    if type(gate) is not _Lock:
+        return gate.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+    # Most waits end in this one, on any thread: to ask which thread this is costs more.
+    first = _LOOK if timeout is None or timeout > _LOOK else timeout
+    if gate.acquire(True, first):
+        return True
+    left = threading.TIMEOUT_MAX if timeout is None else min(timeout, threading.TIMEOUT_MAX) - first
+    if threading.get_ident() != threading.main_thread().ident:
+        return gate.acquire(timeout=left)
     deadline = time.monotonic() + left
     while left > _LOOK:
         if gate.acquire(timeout=_LOOK):
