@@ -6,12 +6,12 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-from agy_actors._sdk.process import harness_process
 from agy_actors._sdk.process.harness_process import ends_within
 from tests.harnesses import PATIENCE
 
@@ -80,7 +80,7 @@ def test_nothing_is_polled_where_the_system_can_wait(
 ) -> None:
     assert process.stdin is not None
     pauses: list[float] = []
-    monkeypatch.setattr(harness_process.time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
     descriptors = psutil.Process().num_fds()
     threading.Timer(0.05, process.stdin.close).start()
 
