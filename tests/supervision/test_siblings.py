@@ -20,6 +20,9 @@ SLACK = 1.25
 SPARE = 30
 """Lines for each child that may differ in a file that runs few of them."""
 
+ON_A_TIMER = "/admission.py"
+"""The end of the name of a file that also runs now and then, whatever the children do."""
+
 
 def crashing_once() -> SimulatedAgent:
     """Make a configuration whose agents crash on each new prompt."""
