@@ -78,8 +78,6 @@ from agy_actors._agents.pool_messages import GetMembers
 from agy_actors._agents.pool_ref import PoolRef
 from agy_actors._agents.rate_limit import GetPace, PaceStatistics
 from agy_actors._agents.retry_policy import RetryPolicy
-from agy_actors._agents.supervisor import Supervisor
-from agy_actors._agents.supervisor_ref import CreateSupervisor, GetSupervisors, SupervisorRef
 from agy_actors._agents.supervisor_statistics import (
     GetSupervisorStatistics,
     SupervisorStatistics,
@@ -141,6 +139,8 @@ from agy_actors._supervision.supervisor_messages import (
 )
 from agy_actors._supervision.topic import Topic
 from agy_actors._supervision.unsupervised_events import subscribe
+from agy_actors._supervisors.supervisor import Supervisor
+from agy_actors._supervisors.supervisor_ref import CreateSupervisor, GetSupervisors, SupervisorRef
 
 __version__ = "0.2.0"
 """The version of this package."""

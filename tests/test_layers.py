@@ -20,6 +20,7 @@ CONTRACT = Contract(
         "cli",
         "testing",
         "",  # The public names, which `cli` and `testing` may use.
+        "_supervisors",
         "_agents",
         "_log",
         "_sdk",

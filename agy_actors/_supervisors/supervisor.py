@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from agy_actors._actors.not_constructible import MadeForUsers
 from agy_actors._actors.runtime import current_runtime
-from agy_actors._agents.agent_kinds import AgentKinds
 from agy_actors._agents.agent_resources import AgentResources
 from agy_actors._agents.agent_validation import check_resources
 from agy_actors._agents.defaults import STOP_GRACE, conversations_per_process, start_timeout
 from agy_actors._agents.rate_limit import PaceBoard
-from agy_actors._agents.supervisor_ref import SupervisorRef
 from agy_actors._agents.turn_slots import TurnSlots
 from agy_actors._dotenv import load_dotenv
 from agy_actors._sdk.errors import AgentDeadError
@@ -24,6 +22,8 @@ from agy_actors._supervision.restart_policy import Backoff, Limits, Strategy
 from agy_actors._supervision.supervisor_actor import SupervisorActor
 from agy_actors._supervision.supervisor_context import SupervisorContext
 from agy_actors._supervision.validation import check_name, check_supervisor
+from agy_actors._supervisors.agent_kinds import AgentKinds
+from agy_actors._supervisors.supervisor_ref import SupervisorRef
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,10 +19,7 @@ from agy_actors._agents.pool_creation import CreatePool, GetPools, create_member
 from agy_actors._agents.pool_ref import PoolRef
 from agy_actors._agents.rate_limit import GetPace
 from agy_actors._agents.start_failure import ended_early_error, start_error
-from agy_actors._agents.supervisor_ref import CreateSupervisor, GetSupervisors, SupervisorRef
 from agy_actors._agents.supervisor_statistics import GetSupervisorStatistics
-from agy_actors._agents.tree_statistics import describe_tree
-from agy_actors._agents.unanswered import unanswered
 from agy_actors._sdk.errors import AgentDeadError
 from agy_actors._supervision.child_kinds import ChildKinds
 from agy_actors._supervision.context_below import context_below
@@ -30,6 +27,9 @@ from agy_actors._supervision.owner_ref import OwnerRef
 from agy_actors._supervision.pool_options import check_pool
 from agy_actors._supervision.supervisor_actor import make_supervisor
 from agy_actors._supervision.supervisor_child import SupervisorChild
+from agy_actors._supervisors.supervisor_ref import CreateSupervisor, GetSupervisors, SupervisorRef
+from agy_actors._supervisors.tree_statistics import describe_tree
+from agy_actors._supervisors.unanswered import unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping

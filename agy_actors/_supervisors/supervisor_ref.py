@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Unpack, overload
 from agy_actors._actors.message import Message
 from agy_actors._agents.creation_messages import GetChildren
 from agy_actors._agents.load_messages import GetLoad
-from agy_actors._agents.making_ref import MakingRef
 from agy_actors._agents.pool_creation import GetPools
 from agy_actors._agents.rate_limit import GetPace
 from agy_actors._agents.supervisor_statistics import GetSupervisorStatistics
 from agy_actors._supervision.creation import Creation, fix_name
 from agy_actors._supervision.restart_policy import Backoff, Restart, Strategy
+from agy_actors._supervisors.making_ref import MakingRef
 
 if TYPE_CHECKING:
     from agy_actors._actors.future import ReplyFuture
     from agy_actors._agents.agent_ref import AgentRef
     from agy_actors._agents.load_messages import LoadStatistics
-    from agy_actors._agents.maker_options import SupervisorOptions
     from agy_actors._agents.pool_ref import PoolRef
     from agy_actors._agents.rate_limit import PaceStatistics
     from agy_actors._agents.supervisor_statistics import SupervisorStatistics
+    from agy_actors._supervisors.maker_options import SupervisorOptions
 
 __all__ = ["CreateSupervisor", "GetSupervisors", "SupervisorRef"]
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from agy_actors._actors.future import ReplyFuture
     from agy_actors._agents.agent_ref import AgentRef
-    from agy_actors._agents.maker_options import AgentOptions, PoolOptions
     from agy_actors._agents.pool_ref import PoolRef
+    from agy_actors._supervisors.maker_options import AgentOptions, PoolOptions
 
 __all__ = ["MakingRef"]
 

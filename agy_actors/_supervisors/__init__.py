@@ -1,0 +1,1 @@
+"""The supervisors that create agents, pools of agents, and supervisors of these."""
