@@ -12,6 +12,7 @@ __all__ = [
     "AgentDeadError",
     "AgentStartError",
     "CompactionFailed",
+    "ConversationCorrupt",
     "ConversationInUse",
     "HookError",
     "InvalidOutput",
@@ -80,6 +81,20 @@ class ConversationInUse(AgentStartError):
         self.pid = pid
         self.host = host
         self.since = since
+
+
+class ConversationCorrupt(AgentStartError):
+    """Raised when the compressed file of a conversation is damaged, so it cannot be opened.
+
+    The file is not changed. A retry fails in the same way until the file is replaced or removed.
+    """
+
+    path: str
+    """The path of the damaged file."""
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class AgentDeadError(ActorDeadError):
