@@ -1,0 +1,1 @@
+"""Sessions: one lasting conversation for each key, and durable requests."""
