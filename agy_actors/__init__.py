@@ -90,6 +90,7 @@ from agy_actors._sdk.errors import (
     AgentDeadError,
     AgentStartError,
     CompactionFailed,
+    ConversationCorrupt,
     ConversationInUse,
     HookError,
     InvalidOutput,
@@ -106,6 +107,25 @@ from agy_actors._sdk.errors import (
     UnusableConfig,
 )
 from agy_actors._sdk.harness_events import HarnessDied, HarnessStarted, StateNotSaved
+from agy_actors._sessions.receipt import Receipt
+from agy_actors._sessions.request_state import RequestState
+from agy_actors._sessions.session_events import (
+    SessionEvent,
+    SessionHandedOver,
+    SessionSlept,
+    SessionWoke,
+)
+from agy_actors._sessions.session_info import SessionInfo
+from agy_actors._sessions.session_ref import SessionRef
+from agy_actors._sessions.sessions_creation import CreateSessions, GetSessions
+from agy_actors._sessions.sessions_messages import GetSessionsStatistics, SessionsStatistics
+from agy_actors._sessions.sessions_ref import Sessions
+from agy_actors._sessions.stored_errors import (
+    RequestConflict,
+    RequestNotFound,
+    RequestNotSaved,
+    SessionStorageError,
+)
 from agy_actors._supervision.actor_creation import CreateActor, GetActors
 from agy_actors._supervision.actor_pool import CreateActorPool
 from agy_actors._supervision.actor_pool_ref import ActorPoolRef
@@ -177,11 +197,13 @@ __all__ = [
     "ClearHistory",
     "CompactionFailed",
     "ConfirmationAsked",
+    "ConversationCorrupt",
     "ConversationInUse",
     "CreateActor",
     "CreateActorPool",
     "CreateAgent",
     "CreatePool",
+    "CreateSessions",
     "CreateSupervisor",
     "DeadLetter",
     "DeadlockError",
@@ -206,6 +228,8 @@ __all__ = [
     "GetPoolMembers",
     "GetPoolStatistics",
     "GetPools",
+    "GetSessions",
+    "GetSessionsStatistics",
     "GetStatistics",
     "GetSupervisorStatistics",
     "GetSupervisors",
@@ -235,14 +259,28 @@ __all__ = [
     "QuestionAsked",
     "QuotaExceeded",
     "QuotaHold",
+    "Receipt",
     "ReceiveTimeout",
     "ReplyCancelled",
     "ReplyFuture",
+    "RequestConflict",
+    "RequestNotFound",
+    "RequestNotSaved",
+    "RequestState",
     "Resize",
     "Restart",
     "RetryPolicy",
     "Routing",
     "Send",
+    "SessionEvent",
+    "SessionHandedOver",
+    "SessionInfo",
+    "SessionRef",
+    "SessionSlept",
+    "SessionStorageError",
+    "SessionWoke",
+    "Sessions",
+    "SessionsStatistics",
     "SetupError",
     "Shutdown",
     "ShutdownAgent",

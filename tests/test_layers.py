@@ -21,6 +21,7 @@ CONTRACT = Contract(
         "testing",
         "",  # The public names, which `cli` and `testing` may use.
         "_supervisors",
+        "_sessions",
         "_agents",
         "_log",
         "_sdk",

@@ -33,8 +33,11 @@ from agy_actors import (
     HumanReply,
     InvalidArgument,
     PoolRef,
+    Receipt,
     ReplyCancelled,
     ReplyFuture,
+    SessionRef,
+    Sessions,
     Subscription,
     Supervisor,
     SupervisorRef,
@@ -61,9 +64,9 @@ IN_HAND: dict[type, tuple[type, str]] = {
     OwnerRef: (AsyncioActorRef, "name shutdown subscribe"),
     SupervisorRef: (
         OwnerRef,
-        """actors children create_actor create_actor_pool create_agent create_pool
-        create_supervisor get_or_create_agent load pace pools shutdown_agent statistics supervisors
-        topic""",
+        """actors children create_actor create_actor_pool create_agent create_pool create_sessions
+        create_supervisor get_or_create_agent load pace pools sessions shutdown_agent statistics
+        supervisors topic""",
     ),
     ActorPoolRef: (OwnerRef, "members resize routing statistics"),
     Topic: (object, "dropped name publish subscribe unsubscribe"),
@@ -71,6 +74,12 @@ IN_HAND: dict[type, tuple[type, str]] = {
         OwnerRef,
         "as_completed as_tool broadcast map members resize routing statistics stream",
     ),
+    Sessions: (
+        OwnerRef,
+        "delete info receipt receipts sleep statistics submit wake",
+    ),
+    SessionRef: (object, "ask key stream tell"),
+    Receipt: (object, "attempts cancel done id key result state"),
     ChatStream: (
         object,
         "aclose cancel close done events future result thoughts tool_calls",

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from agy_actors._agents.agent_messages import Chat, Send, WaitForIdle
+from agy_actors._agents.agent_work import AgentWork
 from agy_actors._agents.make_agent_child import make_agent_child
 from agy_actors._agents.pool_creation import create_member
 from agy_actors._agents.pool_overdue import OverduePoolTurns
 from agy_actors._agents.turn_crashes import TurnCrashes
 from agy_actors._agents.turn_messages import StreamChat
-from agy_actors._sdk.errors import AgentDeadError, AgentStartError, TurnError
 from agy_actors._supervision.claims import Claims
 from agy_actors._supervision.member_kind import MemberKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agy_actors._actors.errors import ActorDeadError
     from agy_actors._actors.mailbox import Mailbox
-    from agy_actors._actors.message import Message
     from agy_actors._agents.agent_child import AgentChild
     from agy_actors._agents.pool_creation import CreatePool
-    from agy_actors._supervision.errors import ActorStartError
     from agy_actors._supervision.member_kind import Deadlines
     from agy_actors._supervision.owner_actor import OwnerActor
     from agy_actors._supervision.pool_state import PoolState, Turn
@@ -30,17 +26,12 @@ if TYPE_CHECKING:
 __all__ = ["AgentMembers"]
 
 
-class AgentMembers(MemberKind):
+class AgentMembers(AgentWork, MemberKind):
     """Agents as the members of a pool.
 
     Args:
         message: the message that creates the pool.
     """
-
-    noun: ClassVar[str] = "agent"
-    dead_error: ClassVar[type[ActorDeadError]] = AgentDeadError
-    start_error: ClassVar[type[ActorStartError]] = AgentStartError
-    a_turn: ClassVar[Message[Any]] = Chat("any")
 
     def __init__(self, message: CreatePool) -> None:
         self._message = message
@@ -63,12 +54,3 @@ class AgentMembers(MemberKind):
     def is_movable(self, message: Any) -> bool:
         """Return whether another member may take a turn: not if a reader has read from it."""
         return not (isinstance(message, StreamChat) and message.buffer.begun)
-
-    def idle_request(
-        self, message: Any, error: BaseException | None, *, cancelled: bool
-    ) -> Message[Any] | None:
-        runs_on = cancelled or (isinstance(message, Send) and error is None)
-        return WaitForIdle() if runs_on else None
-
-    def was_handled(self, error: BaseException) -> bool:
-        return isinstance(error, TurnError)

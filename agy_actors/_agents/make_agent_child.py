@@ -11,14 +11,23 @@ if TYPE_CHECKING:
     from agy_actors._agents.agent_resources import AgentResources
     from agy_actors._agents.creation_messages import CreateAgent
     from agy_actors._agents.record import AgentSpec
+    from agy_actors._sdk.packed_conversation import PackedConversation
     from agy_actors._supervision.claims import Claims
     from agy_actors._supervision.owner_actor import OwnerActor
 
 __all__ = ["make_agent_child", "make_agent_spec"]
 
 
-def make_agent_spec(owner: OwnerActor, name: str, message: CreateAgent) -> AgentSpec:
+def make_agent_spec(
+    owner: OwnerActor, name: str, message: CreateAgent, packed: PackedConversation | None = None
+) -> AgentSpec:
     """Return the `AgentSpec` of a new agent.
+
+    Args:
+        owner: its supervisor or pool.
+        name: its name under the owner.
+        message: the request.
+        packed: compresses the files of its conversation while it is closed; `None` leaves them.
 
     Raises:
         InvalidConfig: names the invalid argument, and valid values.
@@ -35,13 +44,25 @@ def make_agent_spec(owner: OwnerActor, name: str, message: CreateAgent) -> Agent
         pace=resources.pace,
         slots=resources.slots,
         process_pool=resources.process_pool,
+        packed=packed,
     )
 
 
 def make_agent_child(
-    owner: OwnerActor, name: str, message: CreateAgent, claims: Claims
+    owner: OwnerActor,
+    name: str,
+    message: CreateAgent,
+    claims: Claims,
+    packed: PackedConversation | None = None,
 ) -> AgentChild:
     """Make an agent as the child of a supervisor or a pool.
+
+    Args:
+        owner: the supervisor or the pool.
+        name: the agent's name under the owner.
+        message: the request.
+        claims: who waits for its first start.
+        packed: as of `make_agent_spec`.
 
     Raises:
         InvalidConfig: names the invalid argument, and valid values.
@@ -49,7 +70,7 @@ def make_agent_child(
     """
     resources: AgentResources = owner.context.kinds.shared
     lifecycle = owner.lifecycle
-    spec = make_agent_spec(owner, name, message)
+    spec = make_agent_spec(owner, name, message, packed)
     resources.open_files.make_room(f"agent {name!r}", lambda: len(lifecycle.starting))
     return AgentChild(
         spec,

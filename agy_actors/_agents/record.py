@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agy_actors._agents.retry_policy import RetryPolicy
     from agy_actors._agents.turn_slots import TurnSlots
     from agy_actors._sdk.output_schema import OutputSchema
+    from agy_actors._sdk.packed_conversation import PackedConversation
     from agy_actors._supervision.event_hub import EventHub
 
 __all__ = ["AgentRecord", "AgentSpec", "PendingTurn"]
@@ -83,6 +84,8 @@ class AgentSpec:
         default=None, repr=False, compare=False
     )
     """The actor that has shared processes; `None` if the agent has a process of its own."""
+    packed: PackedConversation | None = dataclasses.field(default=None, repr=False, compare=False)
+    """Compresses the conversation's files while it is closed; `None` leaves them as they are."""
     output: OutputSchema | None = None
     """The schema of its answers; `None` if they need not fit one."""
     service: str = ""

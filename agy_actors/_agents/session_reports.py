@@ -232,6 +232,7 @@ def make_session(config: AgentConfig, agent: AgentIncarnation, reports: SessionR
         process_pool=spec.process_pool,
         key=spec.pace_key,
         saving=SaveWatch(config, spec.save_dir, agent.record.saving, reports.note_not_saved),
+        packed=spec.packed,
         lock=ConversationLock(spec.save_dir, config.conversation_id or "", str(agent)),
         on_line=reports.hear_line,
         has_turn=reports.has_turn,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from agy_actors._actors.errors import ActorDeadError
-from agy_actors._actors.message import Lane, Message
-from agy_actors._supervision.errors import ActorStartError
+from agy_actors._supervision.work_kind import WorkKind
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,31 +45,8 @@ class NoDeadlines:
         """Do nothing."""
 
 
-class _AnyTurn(Message[Any]):
-    """Stands for any message that takes the turn lane."""
-
-    __slots__ = ()
-    lane = Lane.TURN
-
-
-class MemberKind(abc.ABC):
-    """The properties of a pool's members and their work.
-
-    The defaults are for actors of any class: each message is handled at most once. If a member
-    ends while it handles a message, the asker gets an error.
-    """
-
-    noun: ClassVar[str] = "actor"
-    """The name of a member in texts."""
-
-    dead_error: ClassVar[type[ActorDeadError]] = ActorDeadError
-    """The type of the error for messages that the pool's or a member's end interrupted."""
-
-    start_error: ClassVar[type[ActorStartError]] = ActorStartError
-    """The type of the error for askers that wait for a member that does not start."""
-
-    a_turn: ClassVar[Message[Any]] = _AnyTurn()
-    """An example of a message for members, to find deadlocks."""
+class MemberKind(WorkKind):
+    """The properties of a pool's members and their work."""
 
     @property
     @abc.abstractmethod
@@ -101,33 +76,3 @@ class MemberKind(abc.ABC):
         """
         del state, inbox, end
         return NoDeadlines()
-
-    def new_history(self) -> Any:
-        """Return the notes of a message that each member that gets it may add to."""
-        return None
-
-    def is_movable(self, message: Any) -> bool:
-        """Return whether another member may get a message whose member has ended."""
-        del message
-        return False
-
-    def idle_request(
-        self, message: Any, error: BaseException | None, *, cancelled: bool
-    ) -> Message[Any] | None:
-        """Return a message that a member answers when it has finished another.
-
-        Args:
-            message: the other message, which has a reply.
-            error: the error, if the reply is an error.
-            cancelled: whether the asker gave up first.
-
-        Returns:
-            `None` if the member has finished it.
-        """
-        del message, error, cancelled
-        return None
-
-    def was_handled(self, error: BaseException) -> bool:
-        """Return whether a message was handled although its reply is an error."""
-        del error
-        return False

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from agy_actors._actors.call_chain import Frame
     from agy_actors._actors.deadlock import Need
     from agy_actors._actors.message import Message
-    from agy_actors._supervision.member_kind import MemberKind
     from agy_actors._supervision.pool_messages import Job
+    from agy_actors._supervision.work_kind import WorkKind
 
 __all__ = ["Delivery"]
 
@@ -69,7 +69,7 @@ class Delivery:
 
     def __init__(
         self,
-        kind: MemberKind,
+        kind: WorkKind,
         *,
         decide: Callable[[steps.Event], None],
         report: Callable[[Callable[[], object]], None],

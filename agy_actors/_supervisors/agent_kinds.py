@@ -21,6 +21,10 @@ from agy_actors._agents.rate_limit import GetPace
 from agy_actors._agents.start_failure import ended_early_error, start_error
 from agy_actors._agents.supervisor_statistics import GetSupervisorStatistics
 from agy_actors._sdk.errors import AgentDeadError
+from agy_actors._sessions.session_keys import folder_of
+from agy_actors._sessions.sessions_actor import SessionsActor
+from agy_actors._sessions.sessions_creation import CreateSessions, GetSessions, check_sessions
+from agy_actors._sessions.sessions_ref import Sessions
 from agy_actors._supervision.child_kinds import ChildKinds
 from agy_actors._supervision.context_below import context_below
 from agy_actors._supervision.owner_ref import OwnerRef
@@ -47,7 +51,7 @@ R = TypeVar("R", bound="AsyncioActorRef")
 
 
 class AgentKinds(ChildKinds):
-    """Agents, pools of agents, and supervisors of these.
+    """Agents, pools of agents, sessions, and supervisors of these.
 
     Args:
         resources: what the agents of the supervisor share.
@@ -104,6 +108,28 @@ def _make_pool(
     return SupervisorChild(pool, restart=message.restart, claims=claims, **lifecycle.new_futures())
 
 
+def _make_sessions(
+    owner: OwnerActor, name: str, message: CreateSessions, claims: Claims
+) -> SupervisorChild:
+    check_sessions(message)
+    lifecycle = owner.lifecycle
+    resources: AgentResources = owner.context.kinds.shared
+    sessions = SessionsActor(
+        message,
+        folder_of(resources.save_dir, owner.context.path + name),
+        name=name,
+        backoff=lifecycle.backoff,
+        hang_timeout=lifecycle.hang_timeout,
+        context=context_below(owner, name),
+        handlers=_QUESTIONS,
+    )
+    # An error in the configuration is raised before anything starts.
+    sessions.check_config()
+    return SupervisorChild(
+        sessions, restart=message.restart, claims=claims, **lifecycle.new_futures()
+    )
+
+
 def _get_or_create_agent(
     owner: SupervisorActor, message: messages.GetOrCreateAgent
 ) -> Coroutine[Any, Any, Any]:
@@ -135,6 +161,7 @@ _QUESTIONS: Mapping[type, Callable[[Any, Any], Any]] = {
     messages.GetChildren: lambda owner, _: _living(owner, AgentRef),
     messages.GetActiveAgentCount: _count_agents,
     GetPools: lambda owner, _: _living(owner, PoolRef),
+    GetSessions: lambda owner, _: _living(owner, Sessions),
     GetSupervisors: lambda owner, _: _living(owner, SupervisorRef),
     GetSupervisorStatistics: lambda owner, _: describe_tree(owner),
     GetLoad: _ask_keeper,
@@ -146,5 +173,6 @@ AgentKinds.makers = {
     messages.CreateAgent: make_agent_child,
     CreateSupervisor: make_supervisor,
     CreatePool: _make_pool,
+    CreateSessions: _make_sessions,
 }
 AgentKinds.handlers = {**_QUESTIONS, messages.GetOrCreateAgent: _get_or_create_agent}

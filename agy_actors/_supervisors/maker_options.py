@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from agy_actors._supervision.restart_policy import Backoff, Restart, Strategy
     from agy_actors._supervision.routing import Routing
 
-__all__ = ["AgentOptions", "PoolOptions", "SupervisorOptions"]
+__all__ = ["AgentOptions", "PoolOptions", "SessionsOptions", "SupervisorOptions"]
 
 
 class AgentOptions(TypedDict, total=False):
@@ -47,4 +47,17 @@ class PoolOptions(TypedDict, total=False):
     within: float
     idle_timeout: float | None
     keep_conversation: bool
+    timeout: float | None
+
+
+class SessionsOptions(TypedDict, total=False):
+    """The options of `create_sessions`."""
+
+    max_awake: int
+    idle_timeout: float | None
+    capacity: int
+    retry: RetryPolicy | None
+    max_restarts: int
+    within: float
+    keep_results: float
     timeout: float | None

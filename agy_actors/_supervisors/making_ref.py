@@ -1,4 +1,4 @@
-"""The methods of `SupervisorRef` that create agents and pools."""
+"""The methods of `SupervisorRef` that create agents, pools and sessions."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from typing import TYPE_CHECKING, Literal, Unpack, overload
 from agy_actors._agents import creation_messages as messages
 from agy_actors._agents.pool_creation import CreatePool
 from agy_actors._agents.retry_policy import RetryPolicy
+from agy_actors._sessions.sessions_creation import CreateSessions
 from agy_actors._supervision.actor_supervisor_ref import ActorSupervisorRef
 from agy_actors._supervision.restart_policy import Restart
 from agy_actors._supervision.routing import Routing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.antigravity import AgentConfig
 
     from agy_actors._actors.future import ReplyFuture
     from agy_actors._agents.agent_ref import AgentRef
     from agy_actors._agents.pool_ref import PoolRef
-    from agy_actors._supervisors.maker_options import AgentOptions, PoolOptions
+    from agy_actors._sessions.sessions_ref import Sessions
+    from agy_actors._supervisors.maker_options import AgentOptions, PoolOptions, SessionsOptions
 
 __all__ = ["MakingRef"]
 
 
 class MakingRef(ActorSupervisorRef):
-    """The methods that create agents and pools.
+    """The methods that create agents, pools and sessions.
 
     Each waits until the child is ready and returns its ref, or, with `block=False`, returns a
     `ReplyFuture` of the ref. If the caller stops waiting (by a timeout, by Ctrl-C, by cancelling
@@ -296,6 +300,98 @@ class MakingRef(ActorSupervisorRef):
                 within,
                 idle_timeout,
                 keep_conversation,
+            ),
+            block=block,
+            timeout=timeout,
+        )
+
+    @overload
+    def create_sessions(
+        self,
+        config: AgentConfig | Callable[[str], AgentConfig],
+        name: str | None = None,
+        *,
+        block: Literal[True] = True,
+        **options: Unpack[SessionsOptions],
+    ) -> Sessions: ...
+
+    @overload
+    def create_sessions(
+        self,
+        config: AgentConfig | Callable[[str], AgentConfig],
+        name: str | None = None,
+        *,
+        block: Literal[False],
+        **options: Unpack[SessionsOptions],
+    ) -> ReplyFuture[Sessions]: ...
+
+    @overload
+    def create_sessions(
+        self,
+        config: AgentConfig | Callable[[str], AgentConfig],
+        name: str | None = None,
+        *,
+        block: bool,
+        **options: Unpack[SessionsOptions],
+    ) -> Sessions | ReplyFuture[Sessions]: ...
+
+    def create_sessions(
+        self,
+        config: AgentConfig | Callable[[str], AgentConfig],
+        name: str | None = None,
+        *,
+        max_awake: int = 64,
+        idle_timeout: float | None = 300.0,
+        capacity: int = 1000,
+        retry: RetryPolicy | None = None,
+        max_restarts: int = 5,
+        within: float = 60.0,
+        keep_results: float = 86_400.0,
+        block: bool = True,
+        timeout: float | None = None,
+    ) -> Sessions | ReplyFuture[Sessions]:
+        """Create sessions: one lasting conversation for each key, such as one for each user.
+
+        `sessions[key].ask(...)` creates the session, or wakes it if it sleeps. Sleeping sessions
+        are only compressed files. With a `state_dir`, all programs that use the same folder and
+        name share the sessions: a conversation moves to the program that is asked for it.
+
+        Args:
+            config: the SDK's configuration of each session, or a function that returns that of a
+                key. The function is called each time a session wakes, on the thread of the
+                sessions, and must not block.
+            name: the name under this supervisor, and of the folder; `None` generates one.
+            max_awake: how many sessions may have their conversation open at a time. If another one
+                is needed, the least recently used idle one falls asleep. If all are busy, turns
+                wait, within their own timeout.
+            idle_timeout: seconds without a turn after which a session falls asleep; `None` for
+                never.
+            capacity: how many turns wait in all before a sender gets `MailboxFull`.
+            retry: when a turn that failed is tried again.
+            max_restarts: how many restarts of one session's agent are allowed within `within`
+                seconds. An agent that fails more often ends; the session's next turn makes another.
+            within: the window of `max_restarts`, in seconds.
+            keep_results: seconds for which the results of durable requests are kept.
+            block: wait until they are ready and return their ref; else return its `ReplyFuture`.
+            timeout: the seconds to wait if blocking.
+
+        Raises:
+            InvalidConfig: an argument is invalid, or the name is taken. Nothing was started.
+            AgentStartError: the index cannot be opened.
+            AskTimeout: they were not ready in time, and were ended.
+            AgentDeadError: the supervisor has ended.
+        """
+        return self.ask(
+            CreateSessions(
+                config,
+                name,
+                max_awake,
+                idle_timeout,
+                capacity,
+                retry or RetryPolicy(),
+                max_restarts,
+                within,
+                keep_results,
             ),
             block=block,
             timeout=timeout,

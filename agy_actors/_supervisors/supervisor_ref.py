@@ -11,6 +11,7 @@ from agy_actors._agents.load_messages import GetLoad
 from agy_actors._agents.pool_creation import GetPools
 from agy_actors._agents.rate_limit import GetPace
 from agy_actors._agents.supervisor_statistics import GetSupervisorStatistics
+from agy_actors._sessions.sessions_creation import GetSessions
 from agy_actors._supervision.creation import Creation, fix_name
 from agy_actors._supervision.restart_policy import Backoff, Restart, Strategy
 from agy_actors._supervisors.making_ref import MakingRef
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from agy_actors._agents.pool_ref import PoolRef
     from agy_actors._agents.rate_limit import PaceStatistics
     from agy_actors._agents.supervisor_statistics import SupervisorStatistics
+    from agy_actors._sessions.sessions_ref import Sessions
     from agy_actors._supervisors.maker_options import SupervisorOptions
 
 __all__ = ["CreateSupervisor", "GetSupervisors", "SupervisorRef"]
@@ -171,6 +173,23 @@ class SupervisorRef(MakingRef):
     def pools(self, *, block: bool = True) -> dict[str, PoolRef] | ReplyFuture[dict[str, PoolRef]]:
         """Return the pools of agents directly below this supervisor, by name."""
         return self.ask(GetPools(), block=block)
+
+    @overload
+    def sessions(self, *, block: Literal[True] = True) -> dict[str, Sessions]: ...
+
+    @overload
+    def sessions(self, *, block: Literal[False]) -> ReplyFuture[dict[str, Sessions]]: ...
+
+    @overload
+    def sessions(
+        self, *, block: bool
+    ) -> dict[str, Sessions] | ReplyFuture[dict[str, Sessions]]: ...
+
+    def sessions(
+        self, *, block: bool = True
+    ) -> dict[str, Sessions] | ReplyFuture[dict[str, Sessions]]:
+        """Return the sessions directly below this supervisor, by their names."""
+        return self.ask(GetSessions(), block=block)
 
     @overload
     def supervisors(self, *, block: Literal[True] = True) -> dict[str, SupervisorRef]: ...

@@ -1,0 +1,119 @@
+"""`SessionAgents`: makes the agents of sessions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from google.antigravity import AgentConfig
+
+from agy_actors._actors.errors import InvalidConfig
+from agy_actors._agents.agent_work import AgentWork
+from agy_actors._agents.creation_messages import CreateAgent
+from agy_actors._agents.make_agent_child import make_agent_child, make_agent_spec
+from agy_actors._agents.turn_crashes import TurnCrashes
+from agy_actors._sdk.packed_conversation import PackedConversation
+from agy_actors._sessions.session_files import APP_DATA
+from agy_actors._sessions.session_keys import conversation_id_of
+from agy_actors._sessions.session_labels import label_of
+from agy_actors._supervision.claims import Claims
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from agy_actors._agents.agent_child import AgentChild
+    from agy_actors._agents.retry_policy import RetryPolicy
+    from agy_actors._sessions.awake_session import AwakeSession
+    from agy_actors._supervision.owner_actor import OwnerActor
+
+__all__ = ["STOP_TIMEOUT", "SessionAgents"]
+
+STOP_TIMEOUT = 10.0
+"""Seconds that an agent gets to close its conversation, or to finish its turn when the sessions are
+drained. The default of `create_agent`."""
+
+
+class SessionAgents(AgentWork):
+    """Makes the agents of sessions, and knows the properties of their turns.
+
+    Args:
+        config: the configuration, or a function that returns that of a key.
+        folder: the folder of the sessions.
+        retry: when a failed turn is retried.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig | Callable[[str], AgentConfig],
+        folder: Path,
+        retry: RetryPolicy,
+    ) -> None:
+        self._config = config
+        self._folder = folder
+        self._retry = retry
+
+    def check(self, owner: OwnerActor, name: str) -> None:
+        """Refuse an invalid configuration, unless a function makes it.
+
+        Raises:
+            InvalidConfig: names the argument, and valid values.
+        """
+        if isinstance(self._config, AgentConfig):
+            make_agent_spec(owner, name, self._request(name, self._config))
+        elif not callable(self._config):
+            raise InvalidConfig(
+                f"sessions {name!r} need a configuration of the SDK, or a function that returns the"
+                f" configuration of a key, got {type(self._config).__name__}"
+            )
+
+    def make(self, owner: OwnerActor, key: str, facts: AwakeSession) -> AgentChild:
+        """Make the agent of a session.
+
+        Raises:
+            Exception: it cannot be made, or the user's function raised.
+        """
+        config = self._config(key) if callable(self._config) else self._config
+        request = self._request(key, config)
+        packed = PackedConversation(
+            conversation_id_of(key),
+            self._folder,
+            request.config.app_data_dir,
+            lambda: label_of(facts.info()),
+            f"session {key!r}",
+        )
+        return make_agent_child(owner, key, request, Claims(None), packed=packed)
+
+    def _request(self, key: str, config: object) -> CreateAgent:
+        """Return the request for the agent of a session.
+
+        Raises:
+            InvalidConfig: the configuration is not one, or has what sessions do not allow.
+        """
+        if not isinstance(config, AgentConfig):
+            raise InvalidConfig(
+                f"the function that makes the configurations of sessions must return one of the"
+                f" SDK, such as LocalAgentConfig(...), got {type(config).__name__} for {key!r}"
+            )
+        for field, why in (
+            ("conversation_id", "each session has its own"),
+            ("save_dir", "all sessions are in the state_dir of their supervisor"),
+            ("triggers", "they do not run while a session sleeps"),
+        ):
+            if getattr(config, field, None):
+                raise InvalidConfig(
+                    f"the configuration of session {key!r} cannot have {field}: {why}; leave it out"
+                )
+        return CreateAgent(
+            config.model_copy(
+                update={
+                    "conversation_id": conversation_id_of(key),
+                    "save_dir": str(self._folder),
+                    "app_data_dir": config.app_data_dir or str(self._folder / APP_DATA),
+                }
+            ),
+            retry=self._retry,
+            stop_timeout=STOP_TIMEOUT,
+        )
+
+    def new_history(self) -> TurnCrashes:
+        return TurnCrashes()

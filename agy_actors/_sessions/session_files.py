@@ -1,0 +1,53 @@
+"""Checks and removes the files of one session."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from agy_actors._sdk.conversation_files import remove_conversation
+from agy_actors._sdk.conversation_lock import ConversationLock
+from agy_actors._sdk.errors import ConversationInUse
+from agy_actors._sessions.session_keys import conversation_id_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["APP_DATA", "is_in_use", "remove_session"]
+
+APP_DATA = "app_data"
+"""The folder, in the folder of the sessions, for the harness's other files about conversations."""
+
+_LATE_WRITES = 0.1
+"""Seconds after a turn's end in which the harness may still write files. See `open_sessions`."""
+
+
+def is_in_use(folder: Path, conversation_id: str) -> bool:
+    """Return whether a conversation is open, in this program or another."""
+    lock = ConversationLock(folder, conversation_id, "a session")
+    try:
+        lock.take()
+    except ConversationInUse:
+        return True
+    lock.release()
+    return False
+
+
+async def remove_session(folder: Path, key: str) -> None:
+    """Remove the files of a session.
+
+    Raises:
+        ConversationInUse: the conversation is open. Nothing was removed.
+        OSError: a file cannot be removed.
+    """
+    conversation_id = conversation_id_of(key)
+    lock = ConversationLock(folder, conversation_id, f"session {key!r}")
+    lock.take("delete")
+    try:
+        app_data = str(folder / APP_DATA)
+        found = await asyncio.to_thread(remove_conversation, conversation_id, folder, app_data)
+        while found:
+            await asyncio.sleep(_LATE_WRITES)
+            found = await asyncio.to_thread(remove_conversation, conversation_id, folder, app_data)
+    finally:
+        lock.release()
