@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agy_actors._agents.open_files import hint
-from agy_actors._sdk.errors import AgentStartError, ConversationInUse
+from agy_actors._sdk.errors import AgentStartError, ConversationCorrupt, ConversationInUse
 from agy_actors._sdk.start_errors import can_start_later
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def start_error(ref: AsyncioActorRef, reason: str, error: Exception) -> AgentSta
         reason: why, as text without secrets.
         error: the error of the start.
     """
-    if isinstance(error, ConversationInUse):
+    if isinstance(error, ConversationInUse | ConversationCorrupt):
         return error
     failed = AgentStartError(
         f"{ref} did not start: {reason}{hint(error)}", retryable=can_start_later(error)

@@ -36,6 +36,9 @@ class SupervisorStatistics:
     pools: int
     """How many pools are below."""
 
+    sessions: int = 0
+    """How many `create_sessions` are below. Their agents that are awake are among `agents`."""
+
     turns: Counter[str]
     """How many turns have ended, by outcome: `"answered"`, or the name of the error's type, as in
     `TurnEnded`. An outcome that is not listed counts 0."""

@@ -111,9 +111,7 @@ class AwakeAgents:
         child = self._owner.lifecycle.children.get(key)
         if child is None or not self._owner.lifecycle.is_up(key) or child.ref.actor_inbox.closed:
             return
-        facts = self._files().find_awake(key)
-        if facts is not None and facts.record is None:
-            facts.record = child.actor.record
+        if self._files().open(key, child.actor.record):
             self.woken += 1
             self._publish(SessionWoke, key)
         self._decide(steps.AgentReady(key))

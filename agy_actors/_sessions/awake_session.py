@@ -19,11 +19,14 @@ class AwakeSession:
     known: SessionInfo
     """The facts from before its agent was made."""
 
+    is_new: bool = False
+    """Whether the session does not exist yet: its conversation was never opened."""
+
     record: AgentRecord | None = None
     """The agent's record, once the agent has opened the conversation."""
 
     last_used: float = 0.0
-    """When its last turn ended, in seconds since the epoch."""
+    """When its last turn began or ended, in seconds since the epoch."""
 
     def info(self) -> SessionInfo:
         """Return the facts as of now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agy_actors._actors.errors import ReplyCancelled
 from agy_actors._sessions.request_state import RequestState
@@ -10,6 +10,8 @@ from agy_actors._sessions.sessions_messages import WaitForRequest
 from agy_actors._sessions.stored_errors import RequestNotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from agy_actors._agents.agent_messages import ChatReply
     from agy_actors._sessions.asking_sessions import AskingSessions
     from agy_actors._sessions.stored_request import StoredRequest
@@ -80,6 +82,11 @@ class Receipt:
         """
         return self._sessions._cancel_request(self.id)  # noqa: SLF001 (one concept)
 
+    def __await__(self) -> Generator[Any, None, ChatReply]:
+        """Wait for the reply in an event loop. It raises what `result` raises."""
+        request = yield from self._sessions.ask(WaitForRequest(self.id), block=False).__await__()
+        return self._reply(request)
+
     def result(self, timeout: float | None = None) -> ChatReply:
         """Wait for the reply, and return it.
 
@@ -94,7 +101,10 @@ class Receipt:
             AgentDeadError: the sessions have ended. The request stays on the disk.
             Exception: the error of its turn.
         """
-        request = self._found(self._sessions.ask(WaitForRequest(self.id), timeout=timeout))
+        return self._reply(self._sessions.ask(WaitForRequest(self.id), timeout=timeout))
+
+    def _reply(self, found: StoredRequest | None) -> ChatReply:
+        request = self._found(found)
         if request.error is not None:
             raise request.error
         if request.reply is None:

@@ -25,6 +25,7 @@ from agy_actors._sdk.errors import AgentStartError, TurnInterrupted
 from agy_actors._sessions.recovered_turn import Unfinished, find_turn
 from agy_actors._sessions.request_state import RequestState
 from agy_actors._sessions.session_keys import conversation_id_of
+from agy_actors._sessions.stored_errors import SessionStorageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,6 +50,9 @@ _FORGET_EVERY = 60.0
 
 _PAUSE = 1.0
 """Seconds after which a request whose session did not start is tried again. Arbitrary."""
+
+_MAX_ATTEMPTS = 5
+"""How often a prompt is sent whose program dies each time, since it may be the cause. Arbitrary."""
 
 FINISHED = (RequestState.DONE, RequestState.FAILED, RequestState.CANCELLED)
 """The states of a request that does not change any more."""
@@ -183,10 +187,9 @@ class RequestRunner:
         try:
             await self._try(store, request)
         except Exception as error:  # noqa: BLE001 (the request gets any error of its turn)
-            if self._is_ending():
-                return  # The next program continues with it.
-            if not await asyncio.to_thread(store.finish, request.id, None, error):
-                self._log.warning("Request {!r} has another owner: {!r}", request.id, error)
+            if not self._is_ending():  # Otherwise the next program continues with it.
+                failure = error
+                await self._save(lambda: store.finish(request.id, None, failure))
 
     async def _try(self, store: RequestStore, request: StoredRequest) -> None:
         key = request.key
@@ -197,7 +200,7 @@ class RequestRunner:
                 raise
             self._log.warning("Session {!r} did not start and is tried again: {}", key, error)
             self._paused[key] = asyncio.get_running_loop().time() + _PAUSE
-            await asyncio.to_thread(store.put_back, request.id)
+            await self._save(lambda: store.put_back(request.id))
             return
         if request.interrupted and request.history_length is not None:
             found = find_turn(steps, request, conversation_id_of(key))
@@ -207,8 +210,22 @@ class RequestRunner:
                     " after a tool call: it is not tried again"
                 )
             if not isinstance(found, Unfinished):
-                await asyncio.to_thread(store.finish, request.id, found, None)
+                await self._save(lambda: store.finish(request.id, found, None))
                 return
-        if await asyncio.to_thread(store.note_attempt, request.id, len(steps)):
+            if request.attempts >= _MAX_ATTEMPTS:
+                raise TurnInterrupted(
+                    f"programs died {request.attempts} times in the middle of request"
+                    f" {request.id!r} of session {key!r}: it is not tried again"
+                )
+        if await self._save(lambda: store.note_attempt(request.id, len(steps))):
             reply = await self._ask(key, request.chat)
-            await asyncio.to_thread(store.finish, request.id, reply, None)
+            await self._save(lambda: store.finish(request.id, reply, None))
+
+    async def _save(self, save: Callable[[], bool]) -> bool:
+        """Save a change of a request, as soon as the disk allows it, and return the result."""
+        while True:
+            try:
+                return await asyncio.to_thread(save)
+            except SessionStorageError as error:
+                self._log.warning("A durable request is saved again in {:g} s: {}", _PAUSE, error)
+            await asyncio.sleep(_PAUSE)

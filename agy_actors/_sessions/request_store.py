@@ -226,6 +226,11 @@ class RequestStore:
 
         return self._write(cancel)
 
+    def cancel_all(self, key: str) -> None:
+        """Cancel the requests of a session that are `QUEUED`."""
+        for queued in list(self.list(key, RequestState.QUEUED)):
+            self.cancel(queued.id)
+
     def get(self, id: str) -> StoredRequest | None:  # noqa: A002
         """Return a request; `None` if there is none with the id, or no longer."""
         return self._one("id = ?", (id,))

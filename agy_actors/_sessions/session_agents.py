@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from google.antigravity import AgentConfig
@@ -82,6 +83,14 @@ class SessionAgents(AgentWork):
             f"session {key!r}",
         )
         return make_agent_child(owner, key, request, Claims(None), packed=packed)
+
+    def app_data_dir(self, key: str) -> str:
+        """Return the folder for the harness's other files about a session."""
+        config: object = None
+        with contextlib.suppress(Exception):  # The user's function; then there is no other folder.
+            config = self._config(key) if callable(self._config) else self._config
+        named: str | None = getattr(config, "app_data_dir", None)
+        return named or str(self._folder / APP_DATA)
 
     def _request(self, key: str, config: object) -> CreateAgent:
         """Return the request for the agent of a session.

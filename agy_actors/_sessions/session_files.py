@@ -33,8 +33,13 @@ def is_in_use(folder: Path, conversation_id: str) -> bool:
     return False
 
 
-async def remove_session(folder: Path, key: str) -> None:
+async def remove_session(folder: Path, key: str, app_data_dir: str) -> None:
     """Remove the files of a session.
+
+    Args:
+        folder: the folder of the sessions.
+        key: the session's key.
+        app_data_dir: the folder of the harness's other files.
 
     Raises:
         ConversationInUse: the conversation is open. Nothing was removed.
@@ -44,10 +49,11 @@ async def remove_session(folder: Path, key: str) -> None:
     lock = ConversationLock(folder, conversation_id, f"session {key!r}")
     lock.take("delete")
     try:
-        app_data = str(folder / APP_DATA)
-        found = await asyncio.to_thread(remove_conversation, conversation_id, folder, app_data)
+        found = await asyncio.to_thread(remove_conversation, conversation_id, folder, app_data_dir)
         while found:
             await asyncio.sleep(_LATE_WRITES)
-            found = await asyncio.to_thread(remove_conversation, conversation_id, folder, app_data)
+            found = await asyncio.to_thread(
+                remove_conversation, conversation_id, folder, app_data_dir
+            )
     finally:
         lock.release()

@@ -23,7 +23,8 @@ class SessionInfo:
     """When the session was created, in seconds since the epoch."""
 
     last_used: float
-    """When its last turn ended, in seconds since the epoch; `created` if it has had none."""
+    """When its last turn ended, or began if it runs, in seconds since the epoch; `created` before
+    the first turn."""
 
     turns: int
     """The number of turns of the conversation, over all processes."""

@@ -11,13 +11,18 @@ from agy_actors._actors.errors import InvalidArgument
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["check_key", "check_request_id", "conversation_id_of", "folder_of"]
+__all__ = ["check_key", "check_request_id", "conversation_id_of", "folder_of", "is_key"]
 
 _LONGEST = 1000
 """Characters of a key or of an id."""
 
 _NAMESPACE = uuid.UUID("0e4f2f0a-7f43-5a53-8f0e-2a1d7b7c9c35")
 """For conversation ids derived from keys. Drawn once; it must never change."""
+
+
+def is_key(key: object) -> bool:
+    """Return whether a session can have a key."""
+    return isinstance(key, str) and 1 <= len(key) <= _LONGEST and find_surrogate(key) is None
 
 
 def check_key(key: object) -> str:

@@ -92,11 +92,18 @@ class SessionTurns:
         self, action: pool_steps.Action, agent: Callable[[str], AsyncioActorRef | None]
     ) -> None:
         """Carry out an action that concerns a turn."""
+        if isinstance(action, pool_steps.HandOver):
+            self._note_use(action.turn, action.member)
         self._delivery.carry_out(action, agent)
 
     def reject(self, turn: Turn) -> None:
         """Answer a turn with the end of the sessions."""
         self._delivery.reject(turn)
+
+    def _note_use(self, turn: Turn, key: str) -> None:
+        facts = self._files().find_awake(key)
+        if facts is not None and isinstance(turn.work.message, Chat | Send | StreamChat):
+            facts.last_used = current_runtime().time()
 
     def _take_event(self, event: pool_steps.Event) -> None:
         match event:
@@ -105,10 +112,8 @@ class SessionTurns:
                 ordered = isinstance(message, Chat | Send | StreamChat | WaitForIdle)
                 seconds = math.inf if self._patient else seconds_of(message)
                 self._decide(steps.Asked(turn, seconds, question=not ordered))
-            case pool_steps.Finished(_, key):
-                facts = self._files().find_awake(key)
-                if facts is not None:
-                    facts.last_used = current_runtime().time()
+            case pool_steps.Finished(turn, key):
+                self._note_use(turn, key)
                 self._decide(event)
             case (
                 pool_steps.Freed()

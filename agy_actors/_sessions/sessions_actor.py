@@ -185,6 +185,11 @@ class SessionsActor(OwnerActor):
     def _report_ready(self) -> None:
         """Report nothing more: `on_start` has done it."""
 
+    def dead_error(self) -> Exception:
+        error = AgentDeadError(f"{self} have ended")
+        error.__cause__ = self._cause
+        return error
+
     async def on_stop(self) -> None:  # type: ignore[override] # or async
         await self._runner.stop()
         await self.lifecycle.end_all()
@@ -272,8 +277,8 @@ class SessionsActor(OwnerActor):
         while True:
             await asyncio.sleep(_WRITE_EVERY)
             storage = self.storage
-            if storage is not None and (used := storage.used()):
-                await asyncio.to_thread(storage.index.put, used)
+            if storage is not None and self.state.keys:
+                await asyncio.to_thread(storage.write)
 
     # Turns.
 
@@ -295,7 +300,9 @@ class SessionsActor(OwnerActor):
         await self._request(lambda done: steps.SleepAsked(done, message.key))
 
     async def _delete(self, message: messages.DeleteSession) -> bool:
-        existed = message.key in self._files.index
+        existed = self._files.info(message.key) is not None
+        if (requests := self._files.requests(make=False)) is not None:
+            await asyncio.to_thread(requests.cancel_all, message.key)
         await self._request(lambda done: steps.DeleteAsked(done, message.key))
         return existed
 
@@ -307,7 +314,7 @@ class SessionsActor(OwnerActor):
     async def _remove_files(self, key: str) -> None:
         error: Exception | None = None
         try:
-            await remove_session(self.folder, key)
+            await remove_session(self.folder, key, self._kind.app_data_dir(key))
             self._files.forget(key)
         except ConversationInUse:
             self._decide(steps.InUse(key))

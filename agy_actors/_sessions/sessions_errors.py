@@ -29,7 +29,7 @@ def overdue_error(sessions: SessionsState, state: KeyState, seconds: float) -> E
         case KeyPhase.ELSEWHERE:
             why = "another program has its conversation open"
         case KeyPhase.ASLEEP:
-            why = f"{sessions.max_awake} other sessions are awake, and none of them is idle"
+            why = f"as many others as allowed ({sessions.max_awake}) are awake, and none is idle"
         case _:
             why = "its agent was not ready"
     return sessions.timeout_error(

@@ -23,7 +23,7 @@ from agy_actors._agents.turn_messages import StreamChat
 from agy_actors._sdk.errors import AgentDeadError, InvalidPrompt
 from agy_actors._sessions import sessions_messages as messages
 from agy_actors._sessions.receipt import Receipt
-from agy_actors._sessions.session_keys import check_key, check_request_id
+from agy_actors._sessions.session_keys import check_key, check_request_id, is_key
 from agy_actors._sessions.session_ref import SessionRef
 from agy_actors._supervision.owner_ref import OwnerRef
 from agy_actors._supervision.pool_messages import Job, NestedJob
@@ -87,7 +87,7 @@ class Sessions(OwnerRef):
             AgentDeadError: the sessions have ended.
             SessionStorageError: the index cannot be read.
         """
-        return key in self._storage.index
+        return is_key(key) and key in self._storage.index
 
     def __len__(self) -> int:
         """Return how many sessions exist. See `in`."""
@@ -125,12 +125,25 @@ class Sessions(OwnerRef):
 
     # Requests.
 
-    def wake(self, key: str, *, timeout: float | None = None) -> None:
+    @overload
+    def wake(
+        self, key: str, *, block: Literal[True] = True, timeout: float | None = None
+    ) -> None: ...
+
+    @overload
+    def wake(
+        self, key: str, *, block: Literal[False], timeout: float | None = None
+    ) -> ReplyFuture[None]: ...
+
+    def wake(
+        self, key: str, *, block: bool = True, timeout: float | None = None
+    ) -> ReplyFuture[None] | None:
         """Open the conversation of a session, and wait until it is ready.
 
         Args:
             key: the session's key. The session is created if it does not exist.
-            timeout: the seconds to wait; `None` for the time that an agent gets to start
+            block: wait for that; else return a `ReplyFuture`.
+            timeout: the seconds that it may take; `None` for the time that an agent gets to start
                 (`AGY_ACTORS_START_TIMEOUT`).
 
         Raises:
@@ -140,33 +153,60 @@ class Sessions(OwnerRef):
         """
         given = check_optional_seconds("timeout", timeout)
         seconds = start_timeout() if given is None else given
-        return super().ask(messages.WakeSession(check_key(key), seconds))
+        return super().ask(messages.WakeSession(check_key(key), seconds), block=block)
 
-    def sleep(self, key: str, *, timeout: float | None = None) -> None:
+    @overload
+    def sleep(
+        self, key: str, *, block: Literal[True] = True, timeout: float | None = None
+    ) -> None: ...
+
+    @overload
+    def sleep(
+        self, key: str, *, block: Literal[False], timeout: float | None = None
+    ) -> ReplyFuture[None]: ...
+
+    def sleep(
+        self, key: str, *, block: bool = True, timeout: float | None = None
+    ) -> ReplyFuture[None] | None:
         """Close the conversation of a session after its running turn, and wait for that.
 
         The next turn wakes it. Does nothing if it is asleep.
 
         Args:
             key: the session's key.
-            timeout: the seconds to wait; `None` for as long as the turn takes.
+            block: wait for that; else return a `ReplyFuture`.
+            timeout: the seconds to wait if blocking; `None` for as long as the turn takes.
 
         Raises:
             AskTimeout: it is not asleep in time. It still falls asleep.
             AgentDeadError: the sessions have ended.
         """
-        return super().ask(messages.SleepSession(check_key(key)), timeout=timeout)
+        return super().ask(messages.SleepSession(check_key(key)), block=block, timeout=timeout)
 
-    def delete(self, key: str, *, timeout: float | None = None) -> bool:
+    @overload
+    def delete(
+        self, key: str, *, block: Literal[True] = True, timeout: float | None = None
+    ) -> bool: ...
+
+    @overload
+    def delete(
+        self, key: str, *, block: Literal[False], timeout: float | None = None
+    ) -> ReplyFuture[bool]: ...
+
+    def delete(
+        self, key: str, *, block: bool = True, timeout: float | None = None
+    ) -> bool | ReplyFuture[bool]:
         """End a session at once and remove its conversation, and wait for that.
 
-        Its running turn is cancelled, and the askers of waiting turns get an `AgentDeadError`. If
+        Its running turn is cancelled, the askers of waiting turns get an `AgentDeadError`, and its
+        durable requests are cancelled. If
         another program has the conversation open, it closes it first, after its running turn. A
         message that comes later creates a new session.
 
         Args:
             key: the session's key.
-            timeout: the seconds to wait; `None` for as long as it takes.
+            block: wait for that; else return a `ReplyFuture`.
+            timeout: the seconds to wait if blocking; `None` for as long as it takes.
 
         Returns:
             Whether the session existed.
@@ -176,7 +216,7 @@ class Sessions(OwnerRef):
             OSError: a file cannot be removed.
             AgentDeadError: the sessions have ended.
         """
-        return super().ask(messages.DeleteSession(check_key(key)), timeout=timeout)
+        return super().ask(messages.DeleteSession(check_key(key)), block=block, timeout=timeout)
 
     @overload
     def statistics(self, *, block: Literal[True] = True) -> SessionsStatistics: ...
@@ -216,6 +256,7 @@ class Sessions(OwnerRef):
             RequestNotSaved: it could not be saved, for example on a full disk. Nothing was
                 accepted.
             RequestConflict: another request has this id.
+            SessionStorageError: the requests on the disk are damaged, or of a newer release.
             InvalidPrompt: the message cannot be saved.
             InvalidArgument: the key or the id is invalid.
             InvalidConfig: the supervisor has no `state_dir`, so that nothing would last.
@@ -239,10 +280,11 @@ class Sessions(OwnerRef):
         """Return the receipt of a request, also of an earlier run; `None` if there is none.
 
         Raises:
+            InvalidArgument: no request can have such an id.
             SessionStorageError: the requests cannot be read.
             AgentDeadError: the sessions have ended.
         """
-        stored = self._requests.get(id)
+        stored = self._requests.get(check_request_id(id))
         return None if stored is None else Receipt(self, stored.id, stored.key)
 
     def receipts(
@@ -256,8 +298,10 @@ class Sessions(OwnerRef):
 
         Raises: as `receipt`.
         """
-        for stored in self._requests.list(key=key, state=state):
-            yield Receipt(self, stored.id, stored.key)
+        if key is not None:
+            check_key(key)
+        stored = self._requests.list(key=key, state=state)
+        return (Receipt(self, request.id, request.key) for request in stored)
 
     @property
     def _requests(self) -> RequestStore:

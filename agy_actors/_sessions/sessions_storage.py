@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from google.antigravity.types import UsageMetadata
+from loguru import logger
 
 from agy_actors._actors.runtime import current_runtime
 from agy_actors._sdk.private_folders import make_private_folder
@@ -19,9 +20,12 @@ from agy_actors._sessions.session_index import SessionIndex
 from agy_actors._sessions.session_info import SessionInfo
 from agy_actors._sessions.session_keys import conversation_id_of
 from agy_actors._sessions.session_labels import find_sessions
+from agy_actors._sessions.stored_errors import SessionStorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from agy_actors._agents.record import AgentRecord
 
 __all__ = ["SessionsStorage"]
 
@@ -43,6 +47,8 @@ class SessionsStorage:
         self.index = SessionIndex(folder, lambda: find_sessions(folder))
         self.others = OtherPrograms(folder)
         self._awake: dict[str, AwakeSession] = {}
+        self._unwritten: dict[str, SessionInfo] = {}
+        """The facts that could not be written, by key."""
         self._lock = threading.Lock()
         self._requests: RequestStore | None = None
         self._closed = False
@@ -73,8 +79,9 @@ class SessionsStorage:
             return self._requests
 
     def wake(self, key: str) -> AwakeSession:
-        """Return the facts about a session whose agent is to be made, and list the session."""
-        known = self.index.get(key)
+        """Return the facts about a session whose agent is to be made."""
+        known = self._unwritten.get(key) or self.index.get(key)
+        is_new = known is None
         if known is None:
             now = current_runtime().time()
             known = SessionInfo(
@@ -85,9 +92,22 @@ class SessionsStorage:
                 turns=0,
                 usage=UsageMetadata(),
             )
-            self.index.put([known])
-        facts = self._awake[key] = AwakeSession(known)
+        facts = self._awake[key] = AwakeSession(known, is_new)
         return facts
+
+    def open(self, key: str, record: AgentRecord) -> bool:
+        """Note that a session's conversation was opened, and list the session if it is new.
+
+        Returns:
+            Whether it was opened for the first time since the session woke up.
+        """
+        facts = self._awake.get(key)
+        if facts is None or facts.record is not None:
+            return False
+        facts.record = record
+        if facts.is_new:
+            self._write(facts.info())
+        return True
 
     def find_awake(self, key: str) -> AwakeSession | None:
         """Return the facts about a session that is awake here; `None` for any other."""
@@ -95,21 +115,39 @@ class SessionsStorage:
 
     def sleep(self, key: str) -> None:
         """Note that a session's agent has ended, and write the facts about it."""
-        facts = self._awake.get(key)
-        if facts is not None:
-            self.index.put([facts.info()])
-            del self._awake[key]
+        facts = self._awake.pop(key, None)
+        if facts is not None and not (facts.is_new and facts.record is None):
+            self._write(facts.info())
+
+    def _write(self, info: SessionInfo) -> None:
+        self._unwritten[info.key] = info
+        try:
+            self.write()
+        except SessionStorageError as error:  # It is written later.
+            logger.warning("The index lacks the last use of session {!r}: {}", info.key, error)
+
+    def write(self) -> None:
+        """Write the facts that the index lacks. Thread-safe.
+
+        Raises:
+            SessionStorageError: they were not written.
+        """
+        missing = dict(self._unwritten)
+        used = [facts.info() for facts in list(self._awake.values()) if facts.record is not None]
+        self.index.put([*missing.values(), *used])
+        for key, info in missing.items():
+            if self._unwritten.get(key) is info:
+                self._unwritten.pop(key, None)
 
     def forget(self, key: str) -> None:
         """Note that a session is deleted."""
         self._awake.pop(key, None)
+        self._unwritten.pop(key, None)
         self.index.remove(key)
 
     def info(self, key: str) -> SessionInfo | None:
         """Return what is known about a session; `None` if it does not exist."""
         facts = self._awake.get(key)
-        return self.index.get(key) if facts is None else facts.info()
-
-    def used(self) -> list[SessionInfo]:
-        """Return what is known about the sessions that are awake."""
-        return [facts.info() for facts in list(self._awake.values())]
+        if facts is not None and not (facts.is_new and facts.record is None):
+            return facts.info()
+        return self._unwritten.get(key) or self.index.get(key)

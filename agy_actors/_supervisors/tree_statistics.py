@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from agy_actors._agents.agent_child import AgentChild
 from agy_actors._agents.supervisor_statistics import SupervisorStatistics
+from agy_actors._sessions.sessions_actor import SessionsActor
 from agy_actors._supervision.pool_actor import PoolActor
 from agy_actors._supervision.supervisor_child import SupervisorChild
 
@@ -26,7 +27,7 @@ __all__ = ["describe_tree"]
 def describe_tree(root: OwnerActor) -> SupervisorStatistics:
     """Return a snapshot of a supervisor and all below it. Thread-safe."""
     states: Counter[str] = Counter()
-    actors = supervisors = pools = waiting = 0
+    actors = supervisors = pools = sessions = waiting = 0
     left = [root]
     while left:
         owner = left.pop()
@@ -42,9 +43,13 @@ def describe_tree(root: OwnerActor) -> SupervisorStatistics:
                 actors += 1
                 continue
             left.append(child.actor)
-            is_pool = isinstance(child.actor, PoolActor)
-            pools += is_pool
-            supervisors += not is_pool
+            match child.actor:
+                case PoolActor():
+                    pools += 1
+                case SessionsActor():
+                    sessions += 1
+                case _:
+                    supervisors += 1
     resources: AgentResources = root.context.kinds.shared
     sums = resources.tally.read()
     return SupervisorStatistics(
@@ -53,6 +58,7 @@ def describe_tree(root: OwnerActor) -> SupervisorStatistics:
         actors=actors,
         supervisors=supervisors,
         pools=pools,
+        sessions=sessions,
         turns=sums.turns,
         turns_waiting=waiting,
         restarts=sums.restarts,

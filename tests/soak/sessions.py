@@ -2,6 +2,7 @@
 
     python -m tests.soak.sessions zipf     [--keys 10000] [--minutes 5]   # one program
     python -m tests.soak.sessions programs [--keys 200] [--minutes 3]     # four, with kills
+    python -m tests.soak.sessions scale    [--keys 100000] [--real 2000]  # memory and disk
     python -m tests.soak.sessions requests [--requests 1000] [--kills 20] # durable requests
 
 Each prints its counts and measurements, and exits with 1 if anything was lost, mixed up, repeated
@@ -21,16 +22,20 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import psutil
 import typer
 from google.antigravity.types import StepSource
 
 from agy_actors import Chat, GetHistory, Supervisor
+from agy_actors.testing import SimulatedAgent
 from benchmarks._failures import Failures, print_times
 from benchmarks._model import serve
 from tests.soak.session_client import Program, ProgramDied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from google.antigravity import AgentConfig
 
     from benchmarks._model import Model
 
@@ -99,7 +104,8 @@ def zipf(
         _run_threads(threads, ask)
         print(users.statistics())
         # Idle now: what waking costs without the other threads.
-        quiet_awake, quiet_woken = [], []
+        quiet_awake: list[float] = []
+        quiet_woken: list[float] = []
         for number in range(_HANDOVERS):
             key = f"user-{number}"
             users.sleep(key)
@@ -115,15 +121,72 @@ def zipf(
     failures.finish()
 
 
+@app.command()
+def scale(
+    keys: Annotated[int, typer.Option(min=1)] = 100_000,
+    real: Annotated[int, typer.Option(min=1)] = 2_000,
+) -> None:
+    """Use many keys once, and measure what they cost while they sleep."""
+    failures = Failures()
+    with tempfile.TemporaryDirectory() as name, serve() as model:
+        for kind, config, number in (
+            ("simulated", SimulatedAgent(), keys),
+            ("real", model.config(), real),
+        ):
+            _measure_scale(Path(name, kind), kind, config, number, failures)
+    failures.finish()
+
+
+def _measure_scale(
+    folder: Path, kind: str, config: AgentConfig, number: int, failures: Failures
+) -> None:
+    process = psutil.Process()
+    with Supervisor.start(state_dir=folder) as supervisor:
+        users = supervisor.create_sessions(config, name="users", max_awake=16)
+        users["first"].ask("one")
+        users.sleep("first")
+        before, threads, files = process.memory_info().rss, process.num_threads(), process.num_fds()
+
+        def use(thread: int) -> None:
+            for n in range(thread, number, 16):
+                for turn in range(5 if kind == "real" else 1):
+                    text = users[f"user-{n}"].ask(f"{n} {turn}").text
+                    if f"{n} {turn}" not in text:
+                        failures.add(f"user-{n} was answered by {text!r}")
+
+        _run_threads(16, use)
+        awake = users.statistics().awake
+        more = process.memory_info().rss - before
+        print(
+            f"{kind}: {number} keys used, {awake} awake: {more / 1e6:.1f} MB more memory,"
+            f" {process.num_threads() - threads} more threads, {process.num_fds() - files} more"
+            " descriptors"
+        )
+    if kind == "real":
+        blocks = sum(512 * path.lstat().st_blocks for path in folder.rglob("*"))
+        print(f"{kind}: {blocks / number / 1000:.1f} kB on the disk for each")
+    begun = time.perf_counter()
+    with Supervisor.start(state_dir=folder) as supervisor:
+        users = supervisor.create_sessions(config, name="users")
+        count = len(users)
+        print(f"{kind}: {count} keys listed {time.perf_counter() - begun:.3f} s after the start")
+        if count != number + 1:
+            failures.add(f"{count} keys are listed")
+
+
 class _Programs:
     """Several programs that share a folder, of which one is killed now and then."""
 
     def __init__(self, folder: Path, base_url: str, count: int) -> None:
-        self._start = lambda: _started(Program(folder, base_url, max_awake=32))
+        self._folder = folder
+        self._base_url = base_url
         self.running = [self._start() for _ in range(count)]
         self.kills = 0
         self.lost_asks = 0
         self.answered: dict[str, list[str]] = defaultdict(list)
+
+    def _start(self) -> Program:
+        return _started(Program(self._folder, self._base_url, max_awake=32))
 
     def ask(self, thread: int, keys: int, end: float, failures: Failures) -> None:
         """Ask random keys of random programs. No other thread asks these keys."""
