@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agy_actors._sdk.errors import ConversationInUse
 from agy_actors._sessions import sessions_steps as steps
 from agy_actors._sessions.session_events import SessionHandedOver, SessionSlept, SessionWoke
+from agy_actors._sessions.session_files import explain_storage
 from agy_actors._sessions.session_keys import conversation_id_of
 from agy_actors._supervision import restart_steps
 
@@ -80,7 +81,8 @@ class AwakeAgents:
         kind = self._kind.start_error
         if isinstance(error, kind):
             return error
-        failed = kind(f"session {key!r} did not start: {type(error).__name__}: {error}")
+        cause = explain_storage(error)
+        failed = kind(f"session {key!r} did not start: {type(error).__name__}: {cause}")
         failed.__cause__ = error
         return failed
 

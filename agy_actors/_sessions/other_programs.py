@@ -51,7 +51,11 @@ class OtherPrograms:
             OSError: the file cannot be made.
         """
         path = self._requests / conversation_id_of(key)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        try:
+            _touch(path)
+        except FileNotFoundError:  # Someone has removed the folder.
+            make_private_folder(self._requests)
+            _touch(path)
 
     def clear(self, key: str) -> None:
         """Remove the request for a conversation, if there is one."""
@@ -78,3 +82,7 @@ class OtherPrograms:
         with contextlib.suppress(OSError), os.scandir(self._requests) as entries:
             return [entry.name for entry in entries]
         return []
+
+
+def _touch(path: Path) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))

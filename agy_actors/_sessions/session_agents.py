@@ -11,7 +11,9 @@ from agy_actors._actors.errors import InvalidConfig
 from agy_actors._agents.agent_work import AgentWork
 from agy_actors._agents.creation_messages import CreateAgent
 from agy_actors._agents.make_agent_child import make_agent_child, make_agent_spec
+from agy_actors._agents.setup_checks import check_database
 from agy_actors._agents.turn_crashes import TurnCrashes
+from agy_actors._sdk.errors import ConversationCorrupt, UnusableConfig
 from agy_actors._sdk.packed_conversation import PackedConversation
 from agy_actors._sessions.session_files import APP_DATA
 from agy_actors._sessions.session_keys import conversation_id_of
@@ -71,8 +73,10 @@ class SessionAgents(AgentWork):
         """Make the agent of a session.
 
         Raises:
+            ConversationCorrupt: the file of its conversation is damaged.
             Exception: it cannot be made, or the user's function raised.
         """
+        self._check_files(key)
         config = self._config(key) if callable(self._config) else self._config
         request = self._request(key, config)
         packed = PackedConversation(
@@ -83,6 +87,17 @@ class SessionAgents(AgentWork):
             f"session {key!r}",
         )
         return make_agent_child(owner, key, request, Claims(None), packed=packed)
+
+    def _check_files(self, key: str) -> None:
+        path = self._folder / f"{conversation_id_of(key)}.db"
+        try:
+            check_database(path, key)
+        except UnusableConfig as error:
+            raise ConversationCorrupt(
+                f"session {key!r} cannot be opened: the file {path} is damaged or cannot be read;"
+                " restore this file from a backup, or delete the session with sessions.delete(key)",
+                path=str(path),
+            ) from error
 
     def app_data_dir(self, key: str) -> str:
         """Return the folder for the harness's other files about a session."""

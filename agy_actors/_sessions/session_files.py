@@ -1,19 +1,21 @@
-"""Checks and removes the files of one session."""
+"""Checks and removes the files of one session, and explains their errors."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
+from agy_actors._actors.errors import AgyActorsError
 from agy_actors._sdk.conversation_files import remove_conversation
 from agy_actors._sdk.conversation_lock import ConversationLock
 from agy_actors._sdk.errors import ConversationInUse
 from agy_actors._sessions.session_keys import conversation_id_of
+from agy_actors._sessions.stored_errors import SessionStorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["APP_DATA", "is_in_use", "remove_session"]
+__all__ = ["APP_DATA", "explain_storage", "is_in_use", "remove_session"]
 
 APP_DATA = "app_data"
 """The folder, in the folder of the sessions, for the harness's other files about conversations."""
@@ -57,3 +59,15 @@ async def remove_session(folder: Path, key: str, app_data_dir: str) -> None:
             )
     finally:
         lock.release()
+
+
+def explain_storage(error: Exception) -> Exception:
+    """Return an error that also says what to do, if the operating system refused a file."""
+    if not isinstance(error, OSError) or isinstance(error, AgyActorsError):
+        return error
+    explained = SessionStorageError(
+        f"{error}; check the permissions of the file and its folder, and the space on the disk",
+        path=str(error.filename or ""),
+    )
+    explained.__cause__ = error
+    return explained

@@ -16,18 +16,19 @@ Guarantees:
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from agy_actors._actors.envelope import Envelope
 from agy_actors._actors.message import DEFERRED
-from agy_actors._sdk.errors import AgentDeadError, ConversationInUse, TurnTimeout
+from agy_actors._sdk.errors import AgentDeadError, TurnTimeout
 from agy_actors._sessions import sessions_messages as messages
 from agy_actors._sessions import sessions_steps as steps
 from agy_actors._sessions.awake_agents import AwakeAgents
 from agy_actors._sessions.request_runner import RequestRunner
 from agy_actors._sessions.session_agents import STOP_TIMEOUT, SessionAgents
-from agy_actors._sessions.session_files import remove_session
+from agy_actors._sessions.session_files import explain_storage
 from agy_actors._sessions.session_questions import answer_question
 from agy_actors._sessions.session_turns import SessionTurns
 from agy_actors._sessions.sessions_logic import decide
@@ -171,7 +172,12 @@ class SessionsActor(OwnerActor):
 
     def on_start(self) -> None:
         super().on_start()
-        self.storage = SessionsStorage(self.folder)
+        try:
+            self.storage = SessionsStorage(self.folder)
+        except Exception as error:  # noqa: BLE001 (the creator gets any error)
+            self._failed_with = self._cause = explain_storage(error)
+            self.lifecycle.stop(drain=False)
+            return
         self.lifecycle.background.start("writing the index", self._write_facts)
         if self.durable:
             self.lifecycle.background.start(
@@ -214,20 +220,17 @@ class SessionsActor(OwnerActor):
         if self._deciding:
             return  # An action caused the event. The other actions come first.
         self._deciding = True
-        errors: list[Exception] = []
         try:
             while self._events:
                 for action in decide(self.state, self._events.popleft(), self._loop.time()):
-                    try:
-                        self._act(action)
-                    except Exception as error:  # noqa: BLE001 (raised after the others)
-                        errors.append(error)
+                    # Whoever caused the event must not get the error of another session.
+                    self.lifecycle.background.attempt(
+                        f"{type(action).__name__} of sessions", functools.partial(self._act, action)
+                    )
         finally:
             self._deciding = False
         self.actor_inbox.capacity = max(0, self.capacity - self.state.waiting)
         self._look_later()
-        if errors:
-            raise errors[0]
 
     def _act(self, action: steps.Action) -> None:
         match action:
@@ -238,6 +241,8 @@ class SessionsActor(OwnerActor):
             case steps.AskOwner(key):
                 self._log.debug("Session {!r} is open in another program", key)
                 self._files.others.ask_for(key)
+            case steps.StopAsking(key):
+                self._files.others.clear(key)
             case steps.RemoveFiles(key):
                 self.lifecycle.background.start(
                     f"deleting session {key!r}", lambda: self._remove_files(key)
@@ -312,16 +317,7 @@ class SessionsActor(OwnerActor):
         await done
 
     async def _remove_files(self, key: str) -> None:
-        error: Exception | None = None
-        try:
-            await remove_session(self.folder, key, self._kind.app_data_dir(key))
-            self._files.forget(key)
-        except ConversationInUse:
-            self._decide(steps.InUse(key))
-            return
-        except Exception as failed:  # noqa: BLE001 (the asker gets any error)
-            error = failed
-        self._decide(steps.Removed(key, error))
+        self._decide(await self._files.remove(key, self._kind.app_data_dir(key)))
 
     # Durable requests.
 

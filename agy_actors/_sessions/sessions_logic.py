@@ -39,7 +39,6 @@ _PAUSE = 0.5
 """Seconds for which a conversation that was handed over is left to the other program, while turns
 wait here. Arbitrary: longer than the other program, which looks ten times a second, takes."""
 
-
 _LAST_ANSWERS = 0.1
 """Seconds for an agent that ends to answer its questions. Arbitrary: one look at the clock."""
 
@@ -199,6 +198,7 @@ class _Change:
             self._give_work(state)
         elif phase is KeyPhase.ELSEWHERE and state.first is None and not state.deletes:
             self.sessions.move(state, KeyPhase.ASLEEP, self.now)
+            self.actions.append(steps.StopAsking(state.key))
 
     def _give_work(self, state: KeyState) -> None:
         sessions = self.sessions

@@ -35,6 +35,7 @@ __all__ = [
     "Removed",
     "SleepAsked",
     "StartAgent",
+    "StopAsking",
     "Ticked",
     "WakeAsked",
     "Wanted",
@@ -200,6 +201,13 @@ class AskOwner:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class StopAsking:
+    """Withdraw the request for a conversation that nothing here needs any more."""
+
+    key: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RemoveFiles:
     """Remove the files of a session; report `Removed`."""
 
@@ -218,6 +226,7 @@ Action = (
     StartAgent
     | EndAgent
     | AskOwner
+    | StopAsking
     | RemoveFiles
     | AnswerRequest
     | pool_steps.HandOver

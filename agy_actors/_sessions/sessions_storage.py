@@ -12,10 +12,13 @@ from google.antigravity.types import UsageMetadata
 from loguru import logger
 
 from agy_actors._actors.runtime import current_runtime
+from agy_actors._sdk.errors import ConversationInUse
 from agy_actors._sdk.private_folders import make_private_folder
+from agy_actors._sessions import sessions_steps as steps
 from agy_actors._sessions.awake_session import AwakeSession
 from agy_actors._sessions.other_programs import OtherPrograms
 from agy_actors._sessions.request_store import REQUESTS, RequestStore
+from agy_actors._sessions.session_files import remove_session
 from agy_actors._sessions.session_index import SessionIndex
 from agy_actors._sessions.session_info import SessionInfo
 from agy_actors._sessions.session_keys import conversation_id_of
@@ -139,11 +142,24 @@ class SessionsStorage:
             if self._unwritten.get(key) is info:
                 self._unwritten.pop(key, None)
 
-    def forget(self, key: str) -> None:
-        """Note that a session is deleted."""
-        self._awake.pop(key, None)
-        self._unwritten.pop(key, None)
-        self.index.remove(key)
+    async def remove(self, key: str, app_data_dir: str) -> steps.Event:
+        """Remove a session's files, and return what became of it. Not thread-safe.
+
+        Args:
+            key: the session's key. It has no agent.
+            app_data_dir: the folder of the harness's other files.
+        """
+        try:
+            await remove_session(self.folder, key, app_data_dir)
+            self._awake.pop(key, None)
+            self._unwritten.pop(key, None)
+            self.index.remove(key)
+            self.others.clear(key)
+        except ConversationInUse:
+            return steps.InUse(key)
+        except Exception as error:  # noqa: BLE001 (the asker gets any error)
+            return steps.Removed(key, error)
+        return steps.Removed(key, None)
 
     def info(self, key: str) -> SessionInfo | None:
         """Return what is known about a session; `None` if it does not exist."""
