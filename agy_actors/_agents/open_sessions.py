@@ -8,8 +8,9 @@ Guarantees:
 
 *   Every session that was started is in `_open` until it is closed, so that `kill` and `reap` reach
     all processes of the incarnation at any moment.
-*   Where each turn has a conversation of its own, the files of every conversation are removed, also
-    if its session was not used, or not even opened.
+*   Where each turn has a conversation of its own, conversations are not saved, because no later
+    session opens them. Their other files are removed, also if the session was not used, or not even
+    opened.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ _LATE_WRITES = 0.1
 """Seconds after a turn's end in which the harness may still write files. It takes milliseconds
 (google-antigravity 0.1.22); arbitrary: enough for a busy machine."""
 
+
+_NOT_SAVED = ""
+"""The folder of databases of a conversation that the harness keeps in memory. A database takes half
+of the harness's time for a short turn (google-antigravity 0.1.22). Not `None`, for which the SDK
+makes a folder."""
 
 _OPENING = 2.0
 """Seconds for a session that is not wanted any more to open. It is closed after that as any other,
@@ -171,7 +177,9 @@ class OpenSessions:
         config = self._spec.config
         if self._next is not None:
             return await self._start_new(
-                config.model_copy(update={"conversation_id": self._new_id()})
+                config.model_copy(
+                    update={"conversation_id": self._new_id(), "save_dir": _NOT_SAVED}
+                )
             )
         session = self._make(config)
         self._open[session] = None

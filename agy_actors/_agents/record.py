@@ -179,6 +179,15 @@ class AgentRecord:
         """The tokens that the agent has used since it was created."""
         return self._usage.model_copy()
 
+    @property
+    def length(self) -> int:
+        """How many steps the conversation itself has, without those of subagents.
+
+        It is the same before and after the conversation is opened again, unlike the number of the
+        steps that were seen: the SDK adds notices of its own. `ClearHistory` does not change it.
+        """
+        return self._last_index + 1
+
     def resume(self, history: Sequence[Step], usage: UsageMetadata) -> None:
         """Take over the history and the usage that a conversation has when it is opened.
 

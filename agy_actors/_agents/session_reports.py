@@ -225,15 +225,19 @@ def make_session(config: AgentConfig, agent: AgentIncarnation, reports: SessionR
     spec = agent.spec
     # A configuration may have its own type of session, such as the testing kit's.
     session_type: type[Session] = getattr(config, "session_type", Session)
+    saving = lock = None
+    if config.save_dir:  # A conversation for one turn is not saved: see `OpenSessions`.
+        saving = SaveWatch(config, spec.save_dir, agent.record.saving, reports.note_not_saved)
+        lock = ConversationLock(spec.save_dir, config.conversation_id or "", str(agent))
     session = session_type(
         with_guarded_triggers(config, reports.send, reports.note_trigger_failure),
         start_timeout=start_timeout(),
         stop_grace=STOP_GRACE,
         process_pool=spec.process_pool,
         key=spec.pace_key,
-        saving=SaveWatch(config, spec.save_dir, agent.record.saving, reports.note_not_saved),
+        saving=saving,
         packed=spec.packed,
-        lock=ConversationLock(spec.save_dir, config.conversation_id or "", str(agent)),
+        lock=lock,
         on_line=reports.hear_line,
         has_turn=reports.has_turn,
         on_death=reports.die,

@@ -40,12 +40,15 @@ def find_turn(
         request: the request, which was attempted.
         conversation_id: the id of the conversation.
     """
-    turn = _steps_of(steps[request.history_length or 0 :], request.chat.prompt)
+    turns = _turns_of(_since(steps, request.history_length or 0), request.chat.prompt)
+    # An agent that crashed may have sent the prompt again.
+    turn = turns[-1] if turns else ()
     calls = tuple(call for step in turn for call in step.tool_calls)
     own = [step for step in turn if not step.parent_trajectory_id]
     last = own[-1] if own else None
     if last is None or not (last.is_complete_response or last.type == StepType.FINISH):
-        return Unfinished.UNSAFE if calls else Unfinished.SAFE
+        called = any(step.tool_calls for turn in turns for step in turn)
+        return Unfinished.UNSAFE if called else Unfinished.SAFE
     texts = [step.content for step in own if step.is_complete_response]
     structured = [step.structured_output for step in own if step.structured_output is not None]
     return ChatReply(
@@ -60,11 +63,20 @@ def find_turn(
     )
 
 
-def _steps_of(steps: Sequence[Step], prompt: object) -> Sequence[Step]:
-    """Return the steps of the first turn with a prompt, without the prompt itself."""
-    prompts = [i for i, step in enumerate(steps) if step.source == StepSource.USER]
-    for begin, end in itertools.pairwise([*prompts, len(steps)]):
-        # The harness shows a prompt of several parts in its own words.
-        if not isinstance(prompt, str) or steps[begin].content == prompt:
-            return steps[begin + 1 : end]
+def _since(steps: Sequence[Step], length: int) -> Sequence[Step]:
+    """Return the steps that came when the conversation had `length` steps of its own."""
+    for place, step in enumerate(steps):
+        if not step.parent_trajectory_id and step.step_index >= length:
+            return steps[place:]
     return ()
+
+
+def _turns_of(steps: Sequence[Step], prompt: object) -> list[Sequence[Step]]:
+    """Return the steps of each turn with a prompt, without the prompt itself."""
+    prompts = [i for i, step in enumerate(steps) if step.source == StepSource.USER]
+    return [
+        steps[begin + 1 : end]
+        for begin, end in itertools.pairwise([*prompts, len(steps)])
+        # The harness shows a prompt of several parts in its own words.
+        if not isinstance(prompt, str) or steps[begin].content == prompt
+    ]

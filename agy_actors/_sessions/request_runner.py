@@ -64,6 +64,7 @@ class RequestRunner:
     Args:
         folder: the folder of the sessions.
         ask: asks a session's agent, without a limit to the wait until it is awake.
+        length_of: returns how many steps the conversation of an awake session has.
         is_ending: returns whether the sessions are ending.
         limit: how many requests run at a time.
         keep_results: seconds for which results are kept.
@@ -76,6 +77,7 @@ class RequestRunner:
         folder: Path,
         *,
         ask: Callable[[str, Any], Awaitable[Any]],
+        length_of: Callable[[str], int],
         is_ending: Callable[[], bool],
         limit: int,
         keep_results: float,
@@ -84,6 +86,7 @@ class RequestRunner:
     ) -> None:
         self._folder = folder
         self._ask = ask
+        self._length_of = length_of
         self._is_ending = is_ending
         self._limit = limit
         self._keep_results = keep_results
@@ -217,7 +220,8 @@ class RequestRunner:
                     f"programs died {request.attempts} times in the middle of request"
                     f" {request.id!r} of session {key!r}: it is not tried again"
                 )
-        if await self._save(lambda: store.note_attempt(request.id, len(steps))):
+        length = self._length_of(key)
+        if await self._save(lambda: store.note_attempt(request.id, length)):
             reply = await self._ask(key, request.chat)
             await self._save(lambda: store.finish(request.id, reply, None))
 

@@ -41,7 +41,7 @@ class SessionTurns:
         reject: as of `Delivery`.
         lose: as of `Delivery`.
         now: as of `Delivery`.
-        find_need: returns the need of a turn that waits for a session, on any thread.
+        find_need: returns the need of a message for the session of a key, on any thread.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class SessionTurns:
         reject: Callable[[list[Any]], None],
         lose: Callable[[Any, BaseException], None],
         now: Callable[[], float],
-        find_need: Callable[[str], Need],
+        find_need: Callable[[str, Message[Any]], Need],
     ) -> None:
         self._decide = decide
         self._files = files
@@ -65,7 +65,7 @@ class SessionTurns:
             reject=reject,
             lose=lose,
             now=now,
-            find_need=lambda turn: find_need(turn.key or ""),
+            find_need=lambda turn: find_need(turn.key or "", turn.work.message),
         )
         self._patient = False
         """Whether the turn that is being accepted waits for its session as long as it takes."""

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agy_actors._actors.deadlock import Need
+    from agy_actors._actors.message import Message
     from agy_actors._sessions.session_events import SessionEvent
     from agy_actors._sessions.sessions_creation import CreateSessions
     from agy_actors._sessions.stored_request import StoredRequest
@@ -145,6 +146,7 @@ class SessionsActor(OwnerActor):
         self._runner = RequestRunner(
             folder,
             ask=self._turns.ask_patiently,
+            length_of=lambda key: self._files.length_of(key),  # noqa: PLW0108 (opened later)
             is_ending=lambda: self.state.phase is not SessionsPhase.UP,
             limit=message.max_awake,
             keep_results=message.keep_results,
@@ -156,9 +158,9 @@ class SessionsActor(OwnerActor):
     def turns_queued(self) -> int:
         return self.actor_inbox.turns_waiting + self.state.waiting
 
-    def need_of(self, key: str) -> Need:
-        """Return the need of a turn of a session. Callable from any thread."""
-        return need_of_key(self.state, key, self._agents.ref, self._kind.a_turn)
+    def need_of(self, key: str, message: Message[Any]) -> Need:
+        """Return the need of a message for a session. Callable from any thread."""
+        return need_of_key(self.state, key, message, self._agents.ref, self._kind.a_turn)
 
     def check_config(self) -> None:
         """Refuse an invalid configuration.
@@ -306,8 +308,7 @@ class SessionsActor(OwnerActor):
 
     async def _delete(self, message: messages.DeleteSession) -> bool:
         existed = self._files.info(message.key) is not None
-        if (requests := self._files.requests(make=False)) is not None:
-            await asyncio.to_thread(requests.cancel_all, message.key)
+        await asyncio.to_thread(self._files.cancel_requests, message.key)
         await self._request(lambda done: steps.DeleteAsked(done, message.key))
         return existed
 

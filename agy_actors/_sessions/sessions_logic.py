@@ -1,8 +1,7 @@
 """The decisions of sessions: one pure function over their whole state, called after each change.
 
-It applies an event to the state, then checks the state as a whole and returns the necessary
-actions. It has no effects, reads no clock and knows no threads: the time is an argument, and the
-results of the actions are reported as the next events.
+It applies an event to the state, then checks the whole state and returns the necessary actions. It
+has no effects, reads no clock and knows no threads: the results of the actions are the next events.
 
 Guarantees, for any order of events:
 
@@ -203,7 +202,7 @@ class _Change:
     def _give_work(self, state: KeyState) -> None:
         sessions = self.sessions
         leaves = bool(state.sleeps) or (state.wanted and (state.served or not state.turns))
-        leaves = leaves or (bool(state.turns) and self._must_make_room(state))
+        leaves = leaves or self._must_make_room(state)
         if leaves and state.is_free:
             # Questions take no time, except those that wait for a later event.
             if state.leaving_since is None:
@@ -223,12 +222,14 @@ class _Change:
             self.actions.append(pool_steps.HandOver(turn, state.key))
 
     def _must_make_room(self, state: KeyState) -> bool:
-        """Return whether a session that waits for an agent has an older turn than this one."""
+        """Return whether a session that waits for an agent comes before this one."""
         sessions = self.sessions
-        if not state.served or len(sessions.sleeping) <= sessions.ending:
-            return False
         other, own = sessions.first_waiting(), state.first
-        return other is not None and own is not None and (other.queued or 0) < own
+        if other is None or sessions.idle or len(sessions.sleeping) <= sessions.ending:
+            return False
+        if own is None:
+            return bool(state.asked)  # It only has questions.
+        return state.served and (other.queued or 0) < own
 
     def _start(self, state: KeyState) -> None:
         state.was_up = state.served = state.wanted = state.runs_on = False
@@ -256,8 +257,7 @@ class _Change:
             self._answer(request)
 
     def _went_down(self, key: str) -> None:
-        state = self.sessions.touch(key)
-        if state is not None and state.phase is KeyPhase.UP:
+        if (state := self.sessions.touch(key)) is not None and state.phase is KeyPhase.UP:
             self.sessions.move(state, KeyPhase.STARTING, self.now)
 
     def _agent_ended(self, key: str, error: Exception | None) -> None:
@@ -272,7 +272,7 @@ class _Change:
         self.sessions.move(state, phase, self.now)
         state.runs_on = state.wanted = False
         self._answer_all(state.sleeps, None)
-        if failed and error is not None:
+        if failed and error:
             self._fail_all(state, error)
 
     def _found_in_use(self, key: str) -> None:
@@ -362,7 +362,7 @@ class _Change:
     def _look_at_clock(self) -> None:
         sessions = self.sessions
         for state in list(sessions.keys.values()):
-            if state.leaving_since is not None:
+            if state.leaving_since is not None or (state.asked and sessions.sleeping):
                 sessions.touched[state] = None
             if state.phase is not KeyPhase.UP and state.first is not None:
                 self._end_overdue(state)

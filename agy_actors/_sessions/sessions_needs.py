@@ -27,20 +27,22 @@ __all__ = ["need_of_key"]
 def need_of_key(
     sessions: SessionsState,
     key: str,
+    message: Message[Any],
     find: Callable[[str], AsyncioActorRef | None],
     a_turn: Message[Any],
 ) -> Need:
-    """Return the need of a turn that waits for a session.
+    """Return the need of a message that waits for a session.
 
     Args:
         sessions: the state.
         key: the session's key.
+        message: the message: a turn, or a question, which needs no turn to end.
         find: returns the ref of a session's agent.
         a_turn: an example of a message for agents.
     """
     own = find(key)
     if own is not None:
-        return waits_of(own.actor_urn, a_turn, None)
+        return waits_of(own.actor_urn, message, None)
     if sessions.awake < sessions.max_awake:
         return CAN_COME
     agents = [find(other) for other, state in list(sessions.keys.items()) if state.is_awake]

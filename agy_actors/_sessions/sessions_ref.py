@@ -25,6 +25,7 @@ from agy_actors._sessions import sessions_messages as messages
 from agy_actors._sessions.receipt import Receipt
 from agy_actors._sessions.session_keys import check_key, check_request_id, is_key
 from agy_actors._sessions.session_ref import SessionRef
+from agy_actors._sessions.stored_errors import RequestNotSaved, SessionStorageError
 from agy_actors._supervision.owner_ref import OwnerRef
 from agy_actors._supervision.pool_messages import Job, NestedJob
 
@@ -253,10 +254,9 @@ class Sessions(OwnerRef):
                 generates one.
 
         Raises:
-            RequestNotSaved: it could not be saved, for example on a full disk. Nothing was
-                accepted.
+            RequestNotSaved: it could not be saved: the disk is full, or the requests on it are
+                damaged or of a newer release. Nothing was accepted.
             RequestConflict: another request has this id.
-            SessionStorageError: the requests on the disk are damaged, or of a newer release.
             InvalidPrompt: the message cannot be saved.
             InvalidArgument: the key or the id is invalid.
             InvalidConfig: the supervisor has no `state_dir`, so that nothing would last.
@@ -271,7 +271,15 @@ class Sessions(OwnerRef):
         chat = as_message(message)
         if not isinstance(chat, agents.Chat):
             raise InvalidPrompt(f"only a Chat can be submitted, got {type(message).__name__}")
-        stored = self._requests.submit(request_id, check_key(key), chat)
+        try:
+            requests = self._requests
+        except SessionStorageError as error:
+            raise RequestNotSaved(
+                f"request {request_id!r} for session {key!r} was not saved: {error}",
+                path=error.path,
+                retryable=error.retryable,
+            ) from error
+        stored = requests.submit(request_id, check_key(key), chat)
         with contextlib.suppress(pykka.ActorDeadError):  # The next run finds it.
             self.tell(messages.LookForRequests())
         return Receipt(self, stored.id, stored.key)
@@ -366,7 +374,7 @@ class Sessions(OwnerRef):
         actor = self._actor()
         if actor is None or not isinstance(message, Job):
             return need
-        need_of_turn: Need = actor.need_of(message.key)
+        need_of_turn: Need = actor.need_of(message.key, message.message)
         return AllOf((need, need_of_turn))
 
 

@@ -81,6 +81,15 @@ class SessionsStorage:
                 self._requests = RequestStore(self.folder)
             return self._requests
 
+    def cancel_requests(self, key: str) -> None:
+        """Cancel the durable requests of a session that wait, if they can be read."""
+        try:
+            requests = self.requests(make=False)
+            if requests is not None:
+                requests.cancel_all(key)
+        except SessionStorageError as error:
+            logger.warning("The durable requests of session {!r} stay: {}", key, error)
+
     def wake(self, key: str) -> AwakeSession:
         """Return the facts about a session whose agent is to be made."""
         known = self._unwritten.get(key) or self.index.get(key)
@@ -115,6 +124,11 @@ class SessionsStorage:
     def find_awake(self, key: str) -> AwakeSession | None:
         """Return the facts about a session that is awake here; `None` for any other."""
         return self._awake.get(key)
+
+    def length_of(self, key: str) -> int:
+        """Return how many steps the conversation of an awake session has."""
+        facts = self._awake.get(key)
+        return 0 if facts is None or facts.record is None else facts.record.length
 
     def sleep(self, key: str) -> None:
         """Note that a session's agent has ended, and write the facts about it."""

@@ -24,6 +24,7 @@ from agy_actors import (
     InvalidConfig,
     IsIdle,
     RetryPolicy,
+    StateNotSaved,
     Supervisor,
     TurnStalled,
     WaitForIdle,
@@ -56,8 +57,8 @@ def paths_in(folder: Path) -> list[Path]:
     return [Path(root, name) for root, folders, files in walk for name in folders + files]
 
 
-def databases(folder: Path) -> set[str]:
-    return {path.stem for path in folder.glob("*.db")}
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in paths_in(folder) if path.is_file()]
 
 
 def test_each_turn_has_its_own_conversation(
@@ -79,11 +80,27 @@ def test_the_files_of_a_used_conversation_are_removed(model: ScriptedModel, tmp_
         used = {worker.ask(Chat("hi"), timeout=PATIENCE).conversation_id for _ in range(3)}
         until(lambda: not any(part in str(path) for part in used for path in paths_in(tmp_path)))
 
-    assert not [path for path in paths_in(tmp_path) if path.is_file()]
+    assert not files_in(tmp_path)
+
+
+def test_a_conversation_for_one_turn_is_not_saved(model: ScriptedModel, tmp_path: Path) -> None:
+    events: list[Event] = []
+    model.then(silence())
+    with Supervisor.start(state_dir=tmp_path) as supervisor:
+        supervisor.subscribe(events.append)
+        worker = create(supervisor, model.openai_config())
+        turn = worker.ask(Chat("hi"), block=False)
+        model.wait_for_requests(1)
+
+        assert not [path for path in files_in(tmp_path) if path.suffix in (".db", ".lock")]
+        turn.cancel()
+        worker.ask(Chat("again"), timeout=PATIENCE)
+
+    assert not [event for event in events if isinstance(event, StateNotSaved)]
 
 
 class SlowOpening:
-    """Holds up the start of one session. The harness has created its files by then."""
+    """Holds up the start of one session. The harness has opened the conversation by then."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
         self.reached = threading.Event()
@@ -120,7 +137,6 @@ def test_the_files_of_a_conversation_that_was_being_opened_are_removed(
         worker = create(supervisor, model.openai_config())
         worker.ask(Chat("hi"), timeout=PATIENCE)
         assert opening.reached.wait(PATIENCE)
-        until(lambda: len(databases(tmp_path)) == 1)
 
         end = supervisor.shutdown(block=False)
         if opens:
@@ -128,7 +144,7 @@ def test_the_files_of_a_conversation_that_was_being_opened_are_removed(
         end.get(timeout=PATIENCE)
 
     assert opening.was_cancelled is not opens
-    assert databases(tmp_path) == set()
+    assert not files_in(tmp_path)
 
 
 def test_the_files_of_an_abandoned_first_conversation_are_removed(
@@ -140,25 +156,26 @@ def test_the_files_of_an_abandoned_first_conversation_are_removed(
         message = CreateAgent(model.openai_config(), "worker", new_conversation_each_turn=True)
         creation = supervisor.ask(message, block=False)
         assert opening.reached.wait(PATIENCE)
-        assert len(databases(tmp_path)) == 1
 
         creation.cancel()
 
-        until(lambda: databases(tmp_path) == set())
-    assert databases(tmp_path) == set()
+        until(lambda: opening.was_cancelled)
+    assert not files_in(tmp_path)
 
 
 def test_the_next_conversation_is_opened_while_the_turn_runs(
-    model: ScriptedModel, tmp_path: Path
+    model: ScriptedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    opening = SlowOpening(monkeypatch, 2)
     model.then(silence())
     with Supervisor.start(state_dir=tmp_path) as supervisor:
         worker = create(supervisor, model.openai_config())
 
         turn = worker.ask(Chat("hi"), block=False)
         model.wait_for_requests(1)
-        until(lambda: len(databases(tmp_path)) == 2)
+        assert opening.reached.wait(PATIENCE)
 
+        opening.may_continue.set()
         turn.cancel()
         assert worker.ask(Chat("again"), timeout=PATIENCE).text == "echo: again"
 
