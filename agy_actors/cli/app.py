@@ -29,8 +29,12 @@ from agy_actors import (
     raise_open_file_limit,
 )
 from agy_actors.cli import chat_command, demo_command, map_command
+from agy_actors.cli.answer_schema import read_schema
+from agy_actors.cli.answering import Answering
 from agy_actors.cli.console import console
 from agy_actors.cli.model_choice import ModelOptions
+from agy_actors.cli.option_text import read_option_text
+from agy_actors.cli.prompt_template import PromptTemplate
 from agy_actors.cli.prompts import Format, Reading
 from agy_actors.cli.standard_streams import need_input, need_output, prepare_streams, silence_output
 from agy_actors.cli.usage_problem import UsageProblem
@@ -147,9 +151,9 @@ def map_(
         str,
         typer.Argument(
             metavar="PROMPTS",
-            help="A text file with one prompt per line; CSV or TSV with a column prompt and,"
-            ' optionally, id; JSONL with {"prompt": ..., "id": ...} on each line; a JSON list of'
-            " such objects; - for standard input.",
+            help="A text file with one prompt per line; CSV, TSV or Parquet with a column prompt"
+            ' and, optionally, id; JSONL with {"prompt": ..., "id": ...} on each line; a JSON list'
+            " of such objects; - for standard input.",
             show_default=False,
         ),
     ],
@@ -159,9 +163,9 @@ def map_(
         typer.Option(
             "--out",
             "-o",
-            metavar="OUT.jsonl",
-            help="The file to append results to; prompts answered in it are not asked again."
-            " Default: standard output.",
+            metavar="OUT",
+            help="The file to add results to; prompts answered in it are not asked again. CSV or"
+            " Parquet if it is called .csv or .parquet, otherwise JSONL. Default: standard output.",
         ),
     ] = None,
     column: Annotated[
@@ -169,7 +173,29 @@ def map_(
         typer.Option(
             metavar="NAME",
             help="The column or field that holds the prompts, if it is not called prompt; for a"
-            " CSV file, its name or number.",
+            " CSV or Parquet file, its name or number.",
+        ),
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Make the prompts from columns or fields, as in 'Translate into {language}:"
+            " {text}'; {{ for a brace. @FILE reads the text from a file.",
+        ),
+    ] = None,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="The system instructions of the agents. @FILE reads them from a file.",
+        ),
+    ] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A JSON Schema for the answers; each result has the data in its field structured.",
         ),
     ] = None,
     format_: Annotated[
@@ -204,6 +230,15 @@ def map_(
             help="Stop after this many prompts in a row have failed; 0: never stop.",
         ),
     ] = map_command.DEFAULT_MAX_FAILURES,
+    durable: Annotated[
+        bool,
+        typer.Option(
+            "--durable",
+            help="Save each prompt and each answer in a folder beside the results, named after"
+            " OUT, before going on: nothing that was answered is asked again, even if the"
+            " machine fails. The folder is removed when every prompt is answered.",
+        ),
+    ] = False,
     model: ModelName = None,
     base_url: BaseUrl = None,
     rehearse: Rehearse = False,
@@ -211,10 +246,10 @@ def map_(
 ) -> None:
     """Answer every prompt of a file with several supervised agents.
 
-    Each prompt goes to a new agent, so that no answer depends on other prompts; starting an
-    agent takes about 0.2 s. The results are JSON lines, written as soon as they are known. If
-    a prompt fails, its result contains the error and the other prompts are still asked,
-    unless --max-failures prompts in a row have failed.
+    Each prompt has a conversation of its own, so that no answer depends on other prompts. The
+    results are JSON lines, CSV or Parquet, saved as soon as they are known. If a prompt
+    fails, its result contains the error and the other prompts are still asked, unless
+    --max-failures prompts in a row have failed.
     After an interruption, the same command with the same -o asks only the unanswered prompts.
 
     Exit code: 0 if every prompt was answered, 1 if one failed, 2 for options or files that
@@ -232,7 +267,12 @@ def map_(
             _seconds(timeout),
             retries,
             max_failures,
-            Reading(format_, column, header),
+            _reading(format_, column, template, header=header),
+            Answering(
+                read_option_text("--system", system),
+                None if schema is None else read_schema(schema),
+            ),
+            durable,
         )
         _exit(complete=map_command.map_prompts(options, ModelOptions(model, base_url, rehearse)))
 
@@ -286,6 +326,19 @@ def _on_sigterm(_signal: int, _frame: Any) -> None:
 def _exit(*, complete: bool) -> None:
     if not complete:
         raise typer.Exit(_FAILED)
+
+
+def _reading(
+    format_: Format | None, column: str | None, template: str | None, *, header: bool
+) -> Reading:
+    text = read_option_text("--template", template)
+    if text is not None and column is not None:
+        raise UsageProblem(
+            "--template makes the prompts from columns, and --column names the column with the"
+            " prompts: leave one of them out"
+        )
+    parsed = None if text is None else PromptTemplate.parse(text)
+    return Reading(format_, column, header, parsed)
 
 
 def _seconds(timeout: float | None) -> float | None:

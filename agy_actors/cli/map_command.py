@@ -1,8 +1,8 @@
 """``agy-actors map``: answers every prompt of a file with several supervised agents.
 
-Each attempt of each prompt gets a new agent, so that no answer depends on other prompts or on
-which agent was free. This costs about 0.2 s per prompt, mostly in other processes, and several
-prompts are asked at once.
+Each prompt has a new conversation, so that no answer depends on other prompts or on which agent was
+free. The agents are a pool, whose members open their next conversation while they answer a prompt;
+with ``--durable`` they are sessions (see `map_askers`).
 
 Guarantees:
 
@@ -15,20 +15,23 @@ Guarantees:
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import tenacity
 from rich.text import Text
 
-from agy_actors import AgentDeadError, AgyActorsError, Chat, Delete, Supervisor, TurnTimeout
+from agy_actors import AgyActorsError, TurnTimeout
+from agy_actors.cli.answering import Answering
 from agy_actors.cli.console import console
 from agy_actors.cli.ledger import Ledger
+from agy_actors.cli.map_askers import DurableAsker, PoolAsker, state_folder
 from agy_actors.cli.model_choice import ModelChoice, ModelOptions, is_rehearsal, open_model
 from agy_actors.cli.progress import progress_bar
 from agy_actors.cli.prompt_file import PromptFile
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from agy_actors import ChatReply, SupervisorRef
+    from agy_actors.cli.map_askers import Asker
 
 __all__ = ["MapOptions", "map_prompts"]
 
@@ -84,6 +87,12 @@ class MapOptions:
     reading: Reading = field(default_factory=Reading)
     """How to read the file of prompts."""
 
+    answering: Answering = field(default_factory=Answering)
+    """How the agents answer."""
+
+    durable: bool = False
+    """Whether prompts are asked as durable requests."""
+
 
 def map_prompts(options: MapOptions, model: ModelOptions) -> bool:
     """Answer the unanswered prompts.
@@ -99,10 +108,17 @@ def map_prompts(options: MapOptions, model: ModelOptions) -> bool:
     """
     err = console(stderr=True)
     refuse_to_overwrite_prompts(options.prompts, options.out)
+    if options.durable:
+        state_folder(options.out)
     with PromptFile(options.prompts, options.reading) as prompts:
         ledger = Ledger(prompts.read, prompts.name, rehearsal=is_rehearsal(model))
         with ResultFile(options.out, ledger) as results:
             complete = _answer(options, model, results, ledger, err)
+        if results.problem is not None and results.table is not None:
+            raise AgyActorsError(
+                f"{options.out} could not be written: {results.problem}; the results are in"
+                f" {results.table.journal}; run the command again to write it"
+            )
         if results.problem is not None:
             err.print(
                 f"{options.out} still contains superseded records of prompts that were asked again;"
@@ -122,7 +138,7 @@ def _answer(
         return True
     with (
         WaitReporter(lambda line: err.print(Text(line, "dim"))) as reporter,
-        _open_model(model, reporter) as choice,
+        _open_model(model, options.answering, reporter) as choice,
     ):
         err.print(choice.label)
         if earlier:
@@ -140,7 +156,8 @@ def _answer(
             advance=advance,
         )
         again = "" if options.out is None else "; run it again to ask the remaining prompts"
-        run = _Run(choice, pending, options, summary, reporter)
+        asker = DurableAsker(state_folder(options.out)) if options.durable else PoolAsker()
+        run = _Run(choice, pending, options, summary, reporter=reporter, asker=asker)
         reporter.begin("the next answer")
         try:
             with bar, reporter.shown_live(live=shown and err.is_interactive):
@@ -150,14 +167,17 @@ def _answer(
             raise
         except TooManyFailures as problem:
             err.print(Text(f"{problem}{again}", "bold red"))
+    asker.close(complete=summary.complete)
     summary.show()
     return summary.complete
 
 
 @contextmanager
-def _open_model(model: ModelOptions, reporter: WaitReporter) -> Iterator[ModelChoice]:
+def _open_model(
+    model: ModelOptions, answering: Answering, reporter: WaitReporter
+) -> Iterator[ModelChoice]:
     reporter.begin("the model to be ready")
-    with open_model(model) as choice:
+    with open_model(model, answering.rehearsed) as choice:
         yield choice
         reporter.begin("the model to end")
 
@@ -171,7 +191,9 @@ class _Run:
         pending: Sequence[PromptLine],
         options: MapOptions,
         summary: RunSummary,
+        *,
         reporter: WaitReporter,
+        asker: Asker,
     ) -> None:
         self._stop = threading.Event()
         self._choice = choice
@@ -181,20 +203,23 @@ class _Run:
         self._options = options
         self._summary = summary
         self._reporter = reporter
+        self._asker = asker
 
     def run(self, results: ResultFile) -> None:
         """Ask all prompts and write their results."""
         with ExitStack() as stack:
             # Left in reverse order; see the guarantees.
             threads = stack.enter_context(ThreadPoolExecutor(self._size))
-            supervisor = stack.enter_context(Supervisor.start(name="map"))
+            supervisor = stack.enter_context(self._asker.start())
             self._reporter.follow(supervisor)
             stack.callback(self._reporter.begin, "the agents to end")
             stack.callback(self._stop.set)
+            config = self._options.answering.configure(self._choice)
+            self._asker.open(supervisor, config, self._size)
 
             def work(number: int) -> None:
                 try:
-                    self._work(number, supervisor, results)
+                    self._work(number, results)
                 except BaseException:
                     self._stop.set()  # Now, so that later failures are not recorded.
                     raise
@@ -207,12 +232,12 @@ class _Run:
         with self._lock:
             return next(self._waiting, None)
 
-    def _work(self, number: int, supervisor: SupervisorRef, results: ResultFile) -> None:
+    def _work(self, number: int, results: ResultFile) -> None:
         """Ask one prompt after the other. Runs on its own thread."""
-        made = 0
         while not self._stop.is_set() and (prompt := self._next()) is not None:
             started = time.monotonic()
             text: str | None = None
+            structured: dict[str, Any] | None = None
             usage: dict[str, Any] | None = None
             failure: Failure | None = None
             attempts = 0
@@ -220,9 +245,9 @@ class _Run:
                 for attempt in self._attempts(prompt.id):
                     with attempt:
                         attempts += 1
-                        made += 1
-                        reply = self._ask(supervisor, f"agent-{number}.{made}", prompt)
+                        reply = self._asker.ask(prompt, attempts, self._options.timeout)
                         text = reply.text
+                        structured = reply.structured_output
                         if reply.usage is not None:
                             usage = reply.usage.model_dump(mode="json", exclude_none=True)
             except Exception as error:  # noqa: BLE001 (after any error the other prompts are asked)
@@ -240,24 +265,14 @@ class _Run:
                 usage,
                 failure,
                 self._choice.name,
+                dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
+                has_schema=self._options.answering.schema is not None,
+                structured=structured,
             )
             results.write(result)
+            self._asker.forget(prompt)
             self._reporter.shown()
             self._summary.add(result)
-
-    def _ask(self, supervisor: SupervisorRef, name: str, prompt: PromptLine) -> ChatReply:
-        """Ask a new agent and delete it with its conversation."""
-        ref = supervisor.create_agent(self._choice.config, name)
-        try:
-            reply = ref.ask(Chat(prompt.prompt, timeout=self._options.timeout))
-        except BaseException:
-            # The agent may be restarting; do not wait for that.
-            with suppress(AgyActorsError):
-                supervisor.shutdown_agent(ref)
-            raise
-        with suppress(AgentDeadError):  # The run is being stopped.
-            ref.ask(Delete())
-        return reply
 
     def _attempts(self, id_: str) -> tenacity.Retrying:
         def show(state: tenacity.RetryCallState) -> None:

@@ -28,10 +28,12 @@ from agy_actors.cli.records import REHEARSAL
 from agy_actors.cli.usage_problem import UsageProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from google.antigravity import AgentConfig
+
+    from agy_actors.testing import Reply
 
 __all__ = [
     "ModelChoice",
@@ -94,7 +96,9 @@ def is_rehearsal(options: ModelOptions) -> bool:
 
 
 @contextmanager
-def open_model(options: ModelOptions) -> Iterator[ModelChoice]:
+def open_model(
+    options: ModelOptions, rehearsed: Callable[[], Reply] | None = None
+) -> Iterator[ModelChoice]:
     """Choose the model, check that it can be used, and serve it during the block.
 
     Without options the small model on this machine is used, even if a key for Gemini is set, so
@@ -103,22 +107,27 @@ def open_model(options: ModelOptions) -> Iterator[ModelChoice]:
 
     Args:
         options: the options of the command.
+        rehearsed: returns how a rehearsal answers; `None` for `rehearsed_answer`, word by word.
 
     Raises:
         UsageProblem: the options contradict each other, a key or a setting is missing, the server
             cannot be reached, or the small model does not start.
     """
     with ExitStack() as stack:
-        yield _choose(options, stack)
+        yield _choose(options, rehearsed, stack)
 
 
-def _choose(options: ModelOptions, stack: ExitStack) -> ModelChoice:
+def _choose(
+    options: ModelOptions, rehearsed: Callable[[], Reply] | None, stack: ExitStack
+) -> ModelChoice:
     if options.rehearse and (options.model is not None or options.base_url is not None):
         raise UsageProblem(
             "--rehearse uses no model: leave it out, or leave out --model and --base-url"
         )
     if options.rehearse:
-        return _rehearsal(stack, "REHEARSAL, as requested: no model; the answers are scripted")
+        return _rehearsal(
+            stack, rehearsed, "REHEARSAL, as requested: no model; the answers are scripted"
+        )
     if options.base_url is not None:
         return _openai(options.base_url, options.model)
     if options.model is not None:
@@ -127,6 +136,7 @@ def _choose(options: ModelOptions, stack: ExitStack) -> ModelChoice:
     if not found:
         return _rehearsal(
             stack,
+            rehearsed,
             "REHEARSAL: no model is installed; the answers are scripted."
             f" For a real small model: {found.remedy}",
         )
@@ -189,11 +199,12 @@ def _without_tools() -> dict[str, Any]:
     }
 
 
-def _rehearsal(stack: ExitStack, label: str) -> ModelChoice:
+def _rehearsal(stack: ExitStack, rehearsed: Callable[[], Reply] | None, label: str) -> ModelChoice:
     # Imported here, because a run with a real model needs no web server.
     from agy_actors.testing import ScriptedModel  # noqa: PLC0415
 
-    model = stack.enter_context(ScriptedModel(rehearsed_answer))
+    answer = rehearsed_answer if rehearsed is None else rehearsed()
+    model = stack.enter_context(ScriptedModel(answer, keep=1))
     return ModelChoice(model.openai_config(**_without_tools()), label, "rehearsal", REHEARSAL)
 
 

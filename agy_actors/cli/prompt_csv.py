@@ -4,33 +4,47 @@ from __future__ import annotations
 
 import csv
 import io
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from agy_actors.cli.prompts import Entry, Format, Reading
+from agy_actors.cli.prompts import ID, PROMPT, Entry, Format, Reading
 from agy_actors.cli.text_lines import decode_line
 from agy_actors.cli.usage_problem import UsageProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
-__all__ = ["DELIMITERS", "has_column", "read_csv"]
+__all__ = ["DELIMITERS", "has_columns", "large_fields", "read_csv"]
 
 DELIMITERS = {Format.CSV: ",;\t|", Format.TSV: "\t"}
 """Possible delimiters. Spreadsheets use a semicolon where the decimal separator is a comma."""
 
-_PROMPT, _ID = "prompt", "id"
 _LARGEST_FIELD = 2**31 - 1  # The largest C long on every system; the default limit is 128 KiB.
 
 
-def has_column(line: str, wanted: str) -> bool:
-    """Whether a line is a CSV header with this column, for any delimiter."""
+@contextmanager
+def large_fields() -> Iterator[None]:
+    """Allow values of any length in CSV during the block. The limit is one of the whole process."""
+    before = csv.field_size_limit(_LARGEST_FIELD)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def has_columns(line: str, reading: Reading) -> bool:
+    """Whether a line is a CSV header with the columns of the prompts, for any delimiter."""
+    wanted = _folded(reading.wanted)
     for delimiter in DELIMITERS[Format.CSV]:
         with suppress(csv.Error):
             names = next(csv.reader([line], delimiter=delimiter, strict=True), [])
-            if wanted.casefold() in {name.strip().casefold() for name in names}:
+            if wanted <= _folded(names):
                 return True
     return False
+
+
+def _folded(names: Iterable[str]) -> set[str]:
+    return {name.strip().casefold() for name in names}
 
 
 def read_csv(
@@ -47,11 +61,11 @@ def read_csv(
     Raises:
         UsageProblem: a row is malformed, or the column with the prompts is unknown.
     """
-    before = csv.field_size_limit(_LARGEST_FIELD)  # Of the whole process; restored below.
-    try:
+    with large_fields():
         delimiter, names = _columns(file, name, delimiters, reading)
-        at = _find(names, reading, name)
-        id_at = next((n for n, other in enumerate(names) if other.casefold() == _ID), None)
+        labels = _labels(names)
+        at = None if reading.template else _find(names, reading, name)
+        id_at = next((n for n, other in enumerate(names) if other.casefold() == ID), None)
         if id_at == at or not reading.header:
             id_at = None
         with closing(_rows(file, name, delimiter)) as rows:
@@ -66,21 +80,26 @@ def read_csv(
                         f" {len(names)} columns; put values with a delimiter or a line end in"
                         " double quotes"
                     )
-                if not row[at].strip():
+                if reading.template:
+                    values = dict(zip(labels, row, strict=True))
+                    prompt = reading.template.fill(values, f"{name}, {place}")
+                else:
+                    assert at is not None
+                    prompt = row[at]
+                if not prompt.strip():
                     raise UsageProblem(
                         f"{name}, {place}: the prompt is empty; write one or remove the row"
                     )
                 id_ = None if id_at is None else row[id_at].strip() or None
-                yield Entry(place, id_, row[at], _others(row, names, {at, id_at}))
-    finally:
-        csv.field_size_limit(before)
+                others = {labels[n]: cell for n, cell in enumerate(row) if n not in (at, id_at)}
+                yield Entry(place, id_, prompt, others)
 
 
 def _columns(
     file: BinaryIO, name: str, delimiters: str, reading: Reading
 ) -> tuple[str, Sequence[str]]:
     """Return the delimiter and the column names, found from the first row."""
-    wanted = reading.column or _PROMPT
+    wanted = _folded(reading.wanted)
     found: list[tuple[bool, int, str, list[str]]] = []
     problem: UsageProblem | None = None
     for delimiter in delimiters:
@@ -97,7 +116,7 @@ def _columns(
         names = [cell.strip() for cell in row] if reading.header else [""] * len(row)
         while len(names) > 1 and not names[-1] and reading.header:
             names.pop()  # Spreadsheets add empty cells at the end of rows.
-        fits = wanted.casefold() in {other.casefold() for other in names}
+        fits = wanted <= _folded(names)
         found.append((fits, len(names), delimiter, names))
     if not found:
         assert problem is not None
@@ -108,7 +127,7 @@ def _columns(
 
 def _find(names: Sequence[str], reading: Reading, name: str) -> int:
     """Return the index of the column with the prompts."""
-    wanted = reading.column or _PROMPT
+    wanted = reading.column or PROMPT
     same = [n for n, other in enumerate(names) if other == wanted]
     same = same or [n for n, other in enumerate(names) if other.casefold() == wanted.casefold()]
     if reading.header and len(same) == 1:
@@ -164,11 +183,9 @@ def _rows(
         text.detach()  # Otherwise closing the wrapper would close the file.
 
 
-def _others(row: Sequence[str], names: Sequence[str], taken: set[int | None]) -> dict[str, str]:
-    """Return the other values of a row by the names of their columns."""
-    others: dict[str, str] = {}
-    for n, cell in enumerate(row):
-        if n not in taken:
-            label = names[n]
-            others[label if label and label not in others else f"column {n + 1}"] = cell
-    return others
+def _labels(names: Sequence[str]) -> list[str]:
+    """Return a unique name for each column; ``column N`` if it has none of its own."""
+    labels: list[str] = []
+    for number, name in enumerate(names, 1):
+        labels.append(name if name and name not in labels else f"column {number}")
+    return labels

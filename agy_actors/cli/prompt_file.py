@@ -1,4 +1,4 @@
-"""Reads prompts from a file: text, CSV, TSV, JSON lines or JSON.
+"""Reads prompts from a file: text, CSV, TSV, JSON lines, JSON or Parquet.
 
 All errors in a file are found before the run starts and reported with their line, so that a run
 over a thousand prompts does not fail at the last. If the format is ambiguous, the error names the
@@ -13,10 +13,12 @@ import sys
 import tempfile
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO
 
-from agy_actors.cli.prompt_csv import DELIMITERS, has_column, read_csv
-from agy_actors.cli.prompts import Entry, Format, Reading
+from agy_actors.cli.prompt_csv import DELIMITERS, has_columns, read_csv
+from agy_actors.cli.prompt_json import parses_to, read_json, read_json_lines
+from agy_actors.cli.prompt_parquet import MAGIC, read_parquet
+from agy_actors.cli.prompts import PROMPT, Entry, Format, Reading
 from agy_actors.cli.text_lines import read_lines
 from agy_actors.cli.usage_problem import UsageProblem
 
@@ -27,10 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PromptFile"]
 
-_EXAMPLE = '{"prompt": "What is the capital of France?"}'
-_PROMPT, _ID = "prompt", "id"
-
-
 _SUFFIXES = {
     ".csv": Format.CSV,
     ".tsv": Format.TSV,
@@ -38,11 +36,12 @@ _SUFFIXES = {
     ".jsonl": Format.JSONL,
     ".ndjson": Format.JSONL,
     ".json": Format.JSON,
+    ".parquet": Format.PARQUET,
 }
 # fmt: off
 _OTHER_SUFFIXES = frozenset({
-    ".arrow", ".bz2", ".db", ".doc", ".docx", ".gz", ".htm", ".html", ".ods", ".odt", ".parquet",
-    ".pdf", ".rtf", ".sqlite", ".tar", ".toml", ".xls", ".xlsx", ".xml", ".xz", ".yaml", ".yml",
+    ".arrow", ".bz2", ".db", ".doc", ".docx", ".gz", ".htm", ".html", ".ods", ".odt", ".pdf",
+    ".rtf", ".sqlite", ".tar", ".toml", ".xls", ".xlsx", ".xml", ".xz", ".yaml", ".yml",
     ".zip", ".zst",
 })
 # fmt: on
@@ -57,8 +56,9 @@ class PromptFile:
     a string or an object with a ``prompt`` and optionally an ``id`` (a string or an integer) and
     further fields. JSON is a list of such values. CSV and TSV have a header row with the columns
     ``prompt`` and optionally ``id`` and others; a quoted value may contain line ends. The delimiter
-    of CSV is a comma, a semicolon, a tab or a bar. All formats are UTF-8, with or without a byte
-    order mark, with lines that end in ``\n`` or ``\r\n``; blank lines are skipped.
+    of CSV is a comma, a semicolon, a tab or a bar. Parquet has the same columns as CSV. The other
+    formats are UTF-8, with or without a byte order mark, with lines that end in ``\n`` or
+    ``\r\n``; blank lines are skipped. With a template, the prompt is made from columns or fields.
 
     Args:
         source: the path of the file, or ``-`` for standard input.
@@ -74,7 +74,7 @@ class PromptFile:
         self._file = _open(source, self.name)
         try:
             self._format = self._reading.format or _guess(
-                source, self.name, self._file, self._reading.column
+                source, self.name, self._file, self._reading
             )
             _check(self._reading, self._format, self.name)
         except BaseException:
@@ -91,16 +91,18 @@ class PromptFile:
             UsageProblem: a line is malformed, or the file contains no prompt.
         """
         self._file.seek(0)
-        file, name, column = self._file, self.name, self._reading.column
+        file, name, reading = self._file, self.name, self._reading
         match self._format:
             case Format.TEXT:
-                entries = _from_text(file, name)
+                entries = _from_text(file, name, reading)
             case Format.JSONL:
-                entries = _from_json_lines(file, name, column)
+                entries = read_json_lines(file, name, reading)
             case Format.JSON:
-                entries = _from_json(file, name, column)
+                entries = read_json(file, name, reading)
+            case Format.PARQUET:
+                entries = read_parquet(file, name, reading)
             case _:
-                entries = read_csv(file, name, DELIMITERS[self._format], self._reading)
+                entries = read_csv(file, name, DELIMITERS[self._format], reading)
         any_prompt = False
         try:
             with closing(entries):
@@ -171,7 +173,7 @@ def _check(reading: Reading, format_: Format, name: str) -> None:
         raise UsageProblem(f"--no-header is for CSV and TSV, and {name} is read as {format_}")
 
 
-def _guess(source: str, name: str, file: BinaryIO, column: str | None) -> Format:
+def _guess(source: str, name: str, file: BinaryIO, reading: Reading) -> Format:
     suffix = "" if source == "-" else Path(source).suffix.lower()
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
@@ -180,34 +182,30 @@ def _guess(source: str, name: str, file: BinaryIO, column: str | None) -> Format
             f"{name}: {suffix} files cannot be read; convert it to CSV or JSONL, or use"
             " --format text if each of its lines is a prompt"
         )
+    start = file.read(len(MAGIC))
+    file.seek(0)
+    if start == MAGIC:
+        return Format.PARQUET
     first = next((line for _, line in read_lines(file, name)), "")
-    if _parses_to(first, dict):
+    if parses_to(first, dict):
         return Format.JSONL
     if first[:1] in {"[", "{"} and _is_json_document(file):
         raise UsageProblem(
             f"{name} may be JSON or text; use --format json, or --format text for one prompt"
             " per line"
         )
-    wanted = column or _PROMPT
-    if has_column(first, wanted):
-        if column is not None:
+    named = reading.column is not None or not reading.wanted <= {PROMPT}
+    if has_columns(first, reading):
+        if named:
             return Format.CSV
         raise UsageProblem(
-            f"{name} begins like CSV, with a column {wanted!r}; use --format csv, or --format text"
+            f"{name} begins like CSV, with a column {PROMPT!r}; use --format csv, or --format text"
             " for one prompt per line"
         )
-    if column is not None:
-        raise UsageProblem(
-            f"--column {column}: {name} may be CSV, TSV or JSON; choose one with --format"
-        )
+    if named:
+        option = "--template" if reading.column is None else f"--column {reading.column}"
+        raise UsageProblem(f"{option}: {name} may be CSV, TSV or JSON; choose one with --format")
     return Format.TEXT
-
-
-def _parses_to(line: str, *kinds: type) -> bool:
-    try:
-        return isinstance(json.loads(line), kinds)
-    except (ValueError, RecursionError):
-        return False
 
 
 def _is_json_document(file: BinaryIO) -> bool:
@@ -218,70 +216,11 @@ def _is_json_document(file: BinaryIO) -> bool:
         return False
 
 
-def _from_text(file: BinaryIO, name: str) -> Generator[Entry, None, None]:
-    for number, line in read_lines(file, name):
-        yield Entry(f"line {number}", None, line)
-
-
-def _from_json_lines(file: BinaryIO, name: str, column: str | None) -> Generator[Entry, None, None]:
+def _from_text(file: BinaryIO, name: str, reading: Reading) -> Generator[Entry, None, None]:
     for number, line in read_lines(file, name):
         place = f"line {number}"
-        try:
-            value = json.loads(line, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise UsageProblem(f"{name}, {place}: not JSON ({error}); write {_EXAMPLE}") from error
-        yield _entry(value, name, place, column)
-
-
-def _from_json(file: BinaryIO, name: str, column: str | None) -> Generator[Entry, None, None]:
-    data = file.read()
-    try:
-        values = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        file.seek(0)
-        first = next((line for _, line in read_lines(file, name)), "")
-        if _parses_to(first, dict, str):
-            file.seek(0)
-            yield from _from_json_lines(file, name, column)  # JSON lines are often called .json.
-            return
-        raise UsageProblem(f"{name}: not JSON ({error}); write [{_EXAMPLE}]") from error
-    if not isinstance(values, list):
-        raise UsageProblem(f"{name}: not a list of prompts; write [{_EXAMPLE}]")
-    for number, value in enumerate(values, 1):
-        yield _entry(value, name, f"item {number}", column)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _entry(value: Any, name: str, place: str, column: str | None) -> Entry:
-    """Make an entry from a JSON value."""
-    where, field = f"{name}, {place}", column or _PROMPT
-    fields = {field: value} if isinstance(value, str) else value
-    if not isinstance(fields, dict):
-        raise UsageProblem(f"{where}: neither an object nor a string; write {_EXAMPLE}")
-    if field not in fields:
-        known = ", ".join(json.dumps(key, ensure_ascii=False) for key in fields)
-        has = f"; it has {known}; name the field with the prompt with --column" if known else ""
-        raise UsageProblem(
-            f"{where}: the object has no {json.dumps(field, ensure_ascii=False)}{has},"
-            f" or write {_EXAMPLE}"
-        )
-    prompt = fields[field]
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise UsageProblem(f'{where}: "{field}" is not a string or is empty; write {_EXAMPLE}')
-    given = None if field == _ID else fields.get(_ID)
-    if given is not None and (
-        isinstance(given, bool) or not isinstance(given, str | int) or given == ""
-    ):
-        raise UsageProblem(f'{where}: "id" must be a string or an integer, or be left out')
-    id_ = None if given is None else str(given)
-    try:
-        f"{prompt}{id_}".encode()
-    except UnicodeEncodeError as error:
-        raise UsageProblem(
-            f"{where}: a lone surrogate is not a character; write both halves of the pair"
-        ) from error
-    extra = {key: other for key, other in fields.items() if key not in {field, _ID}}
-    return Entry(place, id_, prompt, extra)
+        if reading.template is None:
+            yield Entry(place, None, line)
+        else:
+            values = {PROMPT: line}
+            yield Entry(place, None, reading.template.fill(values, f"{name}, {place}"), values)

@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agy_actors.cli.prompt_template import PromptTemplate
+
 __all__ = [
+    "ID",
+    "PROMPT",
     "Entry",
     "Format",
     "PromptLine",
     "Reading",
 ]
+
+
+PROMPT, ID = "prompt", "id"
+"""The default names of the columns with the prompts and their ids."""
 
 
 class Format(StrEnum):
@@ -26,6 +34,7 @@ class Format(StrEnum):
     TSV = "tsv"
     JSONL = "jsonl"
     JSON = "json"
+    PARQUET = "parquet"
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,14 @@ class Reading:
 
     header: bool = True
     """Whether the first row of a CSV or TSV file names its columns."""
+
+    template: PromptTemplate | None = None
+    """Makes the prompts from columns; `None` if one column has the prompts."""
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The names of the columns that the prompts need."""
+        return self.template.columns if self.template else frozenset({self.column or PROMPT})
 
 
 class Entry(NamedTuple):

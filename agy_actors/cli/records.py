@@ -2,14 +2,16 @@
 
 One JSON object per line:
 
-    {"id": "…", "index": 0, "prompt": "…", "text": "…", "model": "…", "usage": {…} | null,
+    {"id": "…", "index": 0, "prompt": "…", "text": "…",
+     "structured": {…} | null,                     (only if the answers have a schema)
+     "model": "…", "time": "2026-01-31T23:59:59.123+00:00", "usage": {…} | null,
      "agent": "…", "seconds": 1.2, "attempts": 1,
      "error": null | {"type": "…", "message": "…", "retryable": true},
      "extra": {…}}                                 (only if the prompt has further fields)
 
-Records of versions before 0.1 have no ``model``, and their id of a prompt without an id is its
-line, ``line-N``. Today the id is made from the prompt's text, so that an added or removed line in
-the file of prompts changes no other id.
+Records of earlier versions have no ``time``. Those of versions before 0.1 have no ``model``, and
+their id of a prompt without an id is its line, ``line-N``. Today the id is made from the prompt's
+text, so that an added or removed line in the file of prompts changes no other id.
 
 A line is recognised as a record if it has all of these fields, in any order, with these types and
 no others. An incomplete line is recognised if it starts as a record does, field by field.
@@ -36,6 +38,8 @@ __all__ = [
     "Record",
     "Result",
     "begins_record",
+    "decode_record",
+    "encode_record",
     "parse_record",
     "text_id",
 ]
@@ -58,7 +62,13 @@ _REQUIRED: dict[str, tuple[type, ...]] = {
     "attempts": (int,),
     "error": (dict, _NONE),
 }
-_FIELDS = {**_REQUIRED, "model": (str,), "extra": (dict,)}
+_OPTIONAL: dict[str, tuple[type, ...]] = {
+    "structured": (dict, _NONE),
+    "model": (str,),
+    "time": (str,),
+    "extra": (dict,),
+}
+_FIELDS = {**_REQUIRED, **_OPTIONAL}
 _ERROR_FIELDS = {"type", "message", "retryable"}
 _FIRST = ("id", "index")  # Each record starts with these fields, in this order.
 _STARTS: dict[type, str] = {str: '"', dict: "{", int: "-0123456789", float: "-0", _NONE: "n"}
@@ -93,7 +103,7 @@ class Result:
     """The answer; with an error, the part of the answer that arrived, if any."""
 
     agent: str
-    """The name of the agent that was asked."""
+    """Which of the prompts that are asked at once it was: ``agent-1`` to ``agent-N``."""
 
     seconds: float
     """Seconds from asking the prompt to the answer or the error."""
@@ -109,6 +119,15 @@ class Result:
     model: str = ""
     """The name of the model, or `REHEARSAL`."""
 
+    time: str = ""
+    """When the answer or the error came: ISO 8601, in UTC."""
+
+    has_schema: bool = False
+    """Whether the answers have a schema."""
+
+    structured: Mapping[str, Any] | None = None
+    """The data of the answer, if the answers have a schema."""
+
     def to_line(self) -> bytes:
         """Encode the result as one line, with its line end."""
         prompt, error = self.prompt, self.error
@@ -117,7 +136,9 @@ class Result:
             "index": prompt.index,
             "prompt": prompt.prompt,
             "text": self.text,
+            "structured": None if self.structured is None else dict(self.structured),
             "model": self.model,
+            "time": self.time,
             "usage": None if self.usage is None else dict(self.usage),
             "agent": self.agent,
             "seconds": round(self.seconds, 3),
@@ -128,10 +149,17 @@ class Result:
         }
         if prompt.extra:
             record["extra"] = dict(prompt.extra)
-        text = json.dumps(record, ensure_ascii=False)
-        # A model may produce a lone surrogate, which UTF-8 cannot encode. `backslashreplace`
-        # writes it as JSON's escape.
-        return text.encode("utf-8", "backslashreplace") + b"\n"
+        if not self.has_schema:
+            del record["structured"]
+        return encode_record(record)
+
+
+def encode_record(record: Mapping[str, Any]) -> bytes:
+    """Encode a record as one line, with its line end."""
+    text = json.dumps(record, ensure_ascii=False)
+    # A model may produce a lone surrogate, which UTF-8 cannot encode. `backslashreplace` writes it
+    # as JSON's escape.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 class Record(NamedTuple):
@@ -155,8 +183,8 @@ def text_id(prompt: str) -> str:
     return blake2b(prompt.encode(), digest_size=8).hexdigest()
 
 
-def parse_record(line: bytes) -> Record | None:
-    """Parse a line. Returns `None` if it is not a record."""
+def decode_record(line: bytes) -> dict[str, Any] | None:
+    """Decode a line. Returns `None` if it is not a record."""
     try:
         record = from_json(line, cache_strings="keys")
     except ValueError:
@@ -167,6 +195,14 @@ def parse_record(line: bytes) -> Record | None:
             return None
     if type(record) is not dict or not _has_record_fields(record):
         return None
+    return record
+
+
+def parse_record(line: bytes) -> Record | None:
+    """Parse a line. Returns `None` if it is not a record."""
+    record = decode_record(line)
+    if record is None:
+        return None
     model = record.get("model")
     if model is None and (record["text"] or "").startswith(_REHEARSED):
         model = REHEARSAL
@@ -176,7 +212,7 @@ def parse_record(line: bytes) -> Record | None:
 
 
 def _has_record_fields(record: dict[str, Any]) -> bool:
-    if len(record) - ("model" in record) - ("extra" in record) != len(_REQUIRED):
+    if not _REQUIRED.keys() <= record.keys():
         return False
     for name, value in record.items():
         if type(value) not in _FIELDS.get(name, ()):

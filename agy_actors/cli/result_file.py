@@ -1,6 +1,7 @@
 """Writes the results of a run as JSON lines, and reads them when the run is resumed.
 
-`records` documents the format of a record, and `ledger` when a prompt counts as answered.
+`records` documents the format of a record, `ledger` when a prompt counts as answered, and
+`result_table` how results become CSV or Parquet.
 
 Guarantees:
 
@@ -27,6 +28,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agy_actors.cli.records import begins_record, parse_record
+from agy_actors.cli.result_table import ResultTable
 from agy_actors.cli.rewrite import rewrite_without
 from agy_actors.cli.usage_problem import UsageProblem
 
@@ -77,7 +79,8 @@ class ResultFile:
 
     Args:
         path: the file; created if it does not exist. `None` or ``-`` is standard output. Only a
-            regular file is read, not standard output, a pipe or a device.
+            regular file is read, not standard output, a pipe or a device. If its suffix is that of
+            a table, the results are written to the table's journal, and converted at the end.
         ledger: gets the records in the file, and each record that is written.
 
     Raises:
@@ -85,14 +88,20 @@ class ResultFile:
             that is not a record.
     """
 
-    problem: OSError | None = None
-    """The error that prevented the removal of superseded records at close, if any."""
+    problem: Exception | None = None
+    """The error that prevented the removal of superseded records at close, or their conversion."""
 
     def __init__(self, path: Path | None, ledger: Ledger) -> None:
         if path is not None and str(path) == "-":
             path = None
+        self.table = ResultTable.of(path)
+        """The table that the results are converted to; `None` for JSON lines."""
+        if self.table is not None:
+            path = self.table.journal
         self._path = path
         self._ledger = ledger
+        self._is_changed = False
+        """Whether the journal has results that the table does not have."""
         self._lock = threading.Lock()
         self._file: io.FileIO | None = None
         self._regular = False
@@ -127,21 +136,26 @@ class ResultFile:
                 sys.stdout.buffer.flush()
             else:
                 raise ValueError(f"the result file {self._path} is closed")
+            self._is_changed = True
             self._ledger.note(result.prompt)
 
     def close(self) -> None:
-        """Remove superseded records and close the file. Further calls do nothing.
+        """Remove superseded records, or make the table, and close the file. Repeating it is safe.
 
-        Standard output stays open. If records cannot be removed, `problem` holds the error.
+        Standard output stays open. If this fails, `problem` holds the error.
         """
         with self._lock:
             if self._file is None:
                 return
             try:
                 superseded = self._ledger.superseded if self._regular else []
-                if superseded and self._path is not None:
+                if self.table is not None:
+                    if self._is_changed:
+                        self.table.convert(self._file, superseded)
+                    self.table.remove_journal()
+                elif superseded and self._path is not None:
                     rewrite_without(self._file, self._path, superseded)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 self.problem = error
             finally:
                 self._file.close()
@@ -159,15 +173,27 @@ class ResultFile:
         self.close()
 
     def _resume(self, file: io.FileIO, path: Path) -> None:
-        """Read the records, and complete or remove an incomplete last line."""
+        """Read the records, those of the table included."""
+        self._ledger.add_records(self._earlier_records(file, path))
+
+    def _earlier_records(self, file: io.FileIO, path: Path) -> Iterator[tuple[Record, int]]:
         end = _End()
-        self._ledger.add_records(_read_records(file, path, end))
-        if not end.tail:
-            return
-        if parse_record(end.tail) is not None:
+        ids: set[int] = set()
+        for record, offset in _read_records(file, path, end):
+            ids.add(hash(record.id))
+            yield record, offset
+        self._is_changed = bool(ids)
+        # Complete or remove an incomplete last line.
+        if end.tail and parse_record(end.tail) is not None:
             _append(file, b"\n")  # The record is complete, only its line end is missing.
-        else:
+        elif end.tail:
             file.truncate(end.offset)
+        for line in () if self.table is None else self.table.lines():
+            copied = parse_record(line)
+            if copied is not None and hash(copied.id) not in ids:
+                offset = file.seek(0, os.SEEK_END)
+                _append(file, line)
+                yield copied, offset
 
 
 class _End:

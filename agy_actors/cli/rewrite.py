@@ -1,9 +1,9 @@
-"""Removes lines from a file without the risk of losing others.
+"""Replaces a file, for example to remove lines, without the risk of losing others.
 
-The remaining lines are written to a new file in the same folder. The new file is synced to disk
-and then replaces the old one with one atomic rename. Until then the old file is unchanged, also
-if the process is killed, the disk is full or the folder is read-only. The new file gets the old
-file's owner, permissions and extended attributes (which hold access control lists).
+The new content is written to a new file in the same folder. The new file is synced to disk and then
+replaces the old one with one atomic rename. Until then the old file is unchanged, also if the
+process is killed, the disk is full or the folder is read-only. The new file gets the old file's
+owner, permissions and extended attributes (which hold access control lists).
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import io
 import os
 import shutil
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from agy_actors.cli.records import parse_record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["rewrite_without"]
+__all__ = ["replacing", "rewrite_without"]
+
+_NEW_FILE = 0o666  # Without the bits of the umask, as for every new file.
 
 
 def rewrite_without(file: io.FileIO, path: Path, superseded: Sequence[int]) -> None:
@@ -39,19 +41,36 @@ def rewrite_without(file: io.FileIO, path: Path, superseded: Sequence[int]) -> N
     before = os.fstat(file.fileno())
     if not os.path.samestat(before, target.stat()):
         raise OSError(f"{path} was replaced by another file during the run")
+    with replacing(target, before, before.st_ino) as out:
+        _copy_without(file, out, superseded)
+
+
+@contextmanager
+def replacing(target: Path, before: os.stat_result | None, key: int) -> Iterator[BinaryIO]:
+    """Write the new content of a file in the block; the file is replaced when the block is left.
+
+    Args:
+        target: the file, not a link.
+        before: the status of the file; `None` if it does not exist.
+        key: the inode of a file that this process has locked, so that no other process replaces the
+            same file at the same time.
+
+    Raises:
+        OSError: the file could not be replaced, and is unchanged.
+    """
     # The name is fixed, so that a file left by a killed process is found and removed. It is short,
-    # so that it fits wherever the target's name fits. The target is locked, so that no other
-    # process writes this file.
-    copy = target.with_name(f".agy-actors-{before.st_ino}.tmp")
+    # so that it fits wherever the target's name fits.
+    copy = target.with_name(f".agy-actors-{key}.tmp")
     with suppress(FileNotFoundError):
         copy.unlink()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-    descriptor = os.open(copy, flags, 0o600)
+    descriptor = os.open(copy, flags, 0o600 if before else _NEW_FILE)
     try:
         with io.FileIO(descriptor, "w") as raw, io.BufferedWriter(raw, 1 << 20) as out:
-            _copy_without(file, out, superseded)
+            yield out
             out.flush()
-            _copy_permissions(target, before, copy)
+            if before is not None:
+                _copy_permissions(target, before, copy)
             os.fsync(descriptor)
         copy.replace(target)
     except BaseException:

@@ -319,7 +319,7 @@ class TestWhatCannotBeGuessed:
             lines = [line.strip() for line in content.splitlines()]
             assert [one.prompt for one in read_prompts(source, Reading(Format.TEXT))] == lines
 
-    @pytest.mark.parametrize("name", ["a.xlsx", "a.yaml", "a.PARQUET", "a.csv.gz"])
+    @pytest.mark.parametrize("name", ["a.xlsx", "a.yaml", "a.XLSX", "a.csv.gz"])
     def test_files_with_other_suffixes_are_refused(self, tmp_path: Path, name: str) -> None:
         source = write(tmp_path, "a\n", name)
 

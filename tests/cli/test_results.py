@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 from tests.cli.result_files import FAILED, Run, ledger, prompt, read, result
 
+TIME = "2026-01-31T23:59:59.123+00:00"
+
 
 def test_a_result_is_one_line_with_the_documented_fields(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     asked = PromptLine(4, "x", "Naïve?\nYes", {"tag": 1})
 
     with Run(out) as results:
-        results.write(Result(asked, "Öl\n", "a-2", 0.51239, 2, {"total_tokens": 9}, None, "gemini"))
+        results.write(
+            Result(asked, "Öl\n", "a-2", 0.51239, 2, {"total_tokens": 9}, None, "gemini", TIME)
+        )
 
     assert out.read_bytes().count(b"\n") == 1
     assert read(out) == [
@@ -38,6 +42,7 @@ def test_a_result_is_one_line_with_the_documented_fields(tmp_path: Path) -> None
             "prompt": "Naïve?\nYes",
             "text": "Öl\n",
             "model": "gemini",
+            "time": TIME,
             "usage": {"total_tokens": 9},
             "agent": "a-2",
             "seconds": 0.512,
