@@ -31,6 +31,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLES = DOCS / "examples"
 HELPERS = {"mcp_server"}  # Started by another example.
 TESTS = {"team_and_its_test"}  # Run as a user's tests, by `simulation/test_plugin.py`.
+WEB = {"gunicorn_conf", "web_django", "web_fastapi", "web_flask", "web_sessions"}  # By `web/`.
 
 PATIENCE = 45.0
 """Seconds for a program; less than the limit of a test. Only a failing test waits this long."""
@@ -344,16 +345,6 @@ def recovery(program: Program) -> None:
     assert ("assistant", "I will.") in program.model.requests[1].messages
 
 
-def flask_view(program: Program) -> None:
-    program.model.then(say("Hello."), say("Bit by bit."))
-
-    def visit(address: str) -> None:
-        assert '"text":"Hello."' in post(f"{address}/ask", "Hi").replace(" ", "")
-        assert post(f"{address}/stream", "Go on") == "Bit by bit."
-
-    program.serve(visit)
-
-
 def asyncio_service(program: Program) -> None:
     program.model.when("Hi", say("Hello."))
     program.model.when("Go on", say("Bit by bit."))
@@ -396,7 +387,6 @@ SCRIPTS: dict[str, Callable[[Program], None]] = {
         triggers,
         persistence,
         recovery,
-        flask_view,
         thread_pool,
         asyncio_service,
     )
@@ -418,6 +408,6 @@ def test_every_example_is_tested_and_documented() -> None:
     names = {path.stem for path in EXAMPLES.glob("*.py")}
     listed = (DOCS / "examples.rst").read_text()
 
-    assert names == set(SCRIPTS) | HELPERS | TESTS
+    assert names == set(SCRIPTS) | HELPERS | TESTS | WEB
     for name in names:
         assert f"examples/{name}.py" in listed

@@ -1,0 +1,1 @@
+"""Tests of the documented web applications, under the servers that they are made for."""
