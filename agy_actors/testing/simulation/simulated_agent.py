@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
-from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from google.antigravity import AgentConfig
@@ -21,11 +20,19 @@ from agy_actors._actors.runtime import current_runtime
 from agy_actors._sdk.session import Session
 from agy_actors._sdk.session_errors import SessionBroken
 from agy_actors._sdk.tools import call_tool
-from agy_actors.testing.simulation.simulated_turns import Ending, SimulatedTurn, refusal, reply
-from agy_actors.testing.simulation.simulation import Simulation
+from agy_actors.testing.simulation.simulated_state import (
+    Conversation,
+    SimulatedRequest,
+    SimulatedState,
+)
+from agy_actors.testing.simulation.simulated_turns import Ending, SimulatedTurn, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
+
+    from agy_actors._sdk.conversation_lock import ConversationLock
+    from agy_actors._sdk.packed_conversation import PackedConversation
+    from agy_actors.testing.simulation.simulated_state import Script
 
 __all__ = ["SimulatedAgent", "SimulatedRequest"]
 
@@ -33,65 +40,13 @@ _STEP_TOKENS = 10
 """The tokens that each turn reports. Arbitrary: tests check that none are lost."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SimulatedRequest:
-    """A prompt that reached the model."""
-
-    prompt: Any
-    """The prompt."""
-    conversation_id: str
-    """The id of its conversation."""
-    at: float
-    """When it arrived, in seconds: virtual time in a simulation, otherwise `time.monotonic()`."""
-
-
-@dataclasses.dataclass(eq=False)
-class _Conversation:
-    """What the disk keeps of a conversation. It outlives the process."""
-
-    history: list[sdk.Step] = dataclasses.field(default_factory=list)
-    usage: sdk.UsageMetadata = dataclasses.field(default_factory=sdk.UsageMetadata)
-
-
-class _AgentState:
-    """The state that all incarnations and pool members of one configuration share."""
-
-    def __init__(self, script: Script, *, crashes: int, start: float, stop: float) -> None:
-        self._play = script if callable(script) else None
-        self._turns = deque[SimulatedTurn]() if callable(script) else deque(script)
-        self.crashes = crashes
-        self.start = start
-        self.stop = stop
-        self.failing_starts = 0
-        self.conversations: dict[str, _Conversation] = {}
-        self.requests: list[SimulatedRequest] = []
-        self.running = 0
-        self.max_running = 0
-
-    def __deepcopy__(self, _: object) -> _AgentState:
-        return self  # Copies of a configuration share their state.
-
-    def next_turn(self, prompt: Any) -> SimulatedTurn:
-        if self._play is not None:
-            return self._play(prompt)
-        return self._turns.popleft() if self._turns else reply()
-
-    def may_crash(self) -> bool:
-        """Let the schedule choose whether the process dies here. Always `False` on threads."""
-        simulation = Simulation.current()
-        if self.crashes <= 0 or simulation is None:
-            return False
-        dies = simulation.choose(False, True)
-        self.crashes -= dies
-        return dies
-
-
-if TYPE_CHECKING:
-    Script = Iterable[SimulatedTurn] | Callable[[Any], SimulatedTurn]
-
-
 class SimulatedSession(Session):
-    """A session that plays a script. It gives the guarantees of `Session`."""
+    """A session that plays a script. It gives the guarantees of `Session`.
+
+    Only the conversations of `create_sessions`, which several programs may share, have a lock and a
+    file. The file is empty: it exists as long as the conversation is not deleted. Their content is
+    in the configuration's state, as that of all others.
+    """
 
     def __init__(  # Session's own constructor would create an agent of the SDK.
         self,
@@ -100,6 +55,8 @@ class SimulatedSession(Session):
         start_timeout: float,
         on_death: Callable[[], None],
         on_step: Callable[[], None],
+        lock: ConversationLock | None = None,
+        packed: PackedConversation | None = None,
         **_: Any,
     ) -> None:
         self._config = config
@@ -108,6 +65,7 @@ class SimulatedSession(Session):
         self._start_timeout = start_timeout
         self._on_death = on_death
         self._on_step = on_step
+        self._shared_lock = None if packed is None else lock
         self._opened = False
         self._broken: SessionBroken | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -153,8 +111,8 @@ class SimulatedSession(Session):
         return self._opened and self._broken is None and self._busy
 
     @property
-    def _conversation(self) -> _Conversation:
-        return self._state.conversations.setdefault(self._id, _Conversation())
+    def _conversation(self) -> Conversation:
+        return self._state.conversations.setdefault(self._id, Conversation())
 
     @property
     def hooks_at_work(self) -> tuple[str, ...]:
@@ -162,16 +120,39 @@ class SimulatedSession(Session):
         return ()
 
     async def open(self) -> None:
-        """Start, which takes the configured time."""
+        """Start, which takes the configured time. See `Session.open`."""
         self._loop = asyncio.get_running_loop()
+        if self._shared_lock is not None:
+            self._shared_lock.take()
+        try:
+            await self._start_process()
+            if self._shared_lock is not None:
+                self._open_file()
+        except BaseException:
+            self.closed = True
+            self._release()
+            raise
+        self._opened = True
+        self._state.running += 1
+        self._state.max_running = max(self._state.max_running, self._state.running)
+
+    async def _start_process(self) -> None:
         async with asyncio.timeout(self._start_timeout):
             await asyncio.sleep(self._state.start)
         if self._state.failing_starts > 0 or self._state.may_crash():
             self._state.failing_starts -= 1
             raise RuntimeError("the simulated process died while it started")
-        self._opened = True
-        self._state.running += 1
-        self._state.max_running = max(self._state.max_running, self._state.running)
+
+    def _open_file(self) -> None:
+        """Create the file of a conversation that is new, or that was deleted."""
+        file = Path(self._config.save_dir or "", f"{self._id}.db")
+        if not file.exists():
+            self._state.conversations.pop(self._id, None)
+            file.touch(0o600)
+
+    def _release(self) -> None:
+        if self._shared_lock is not None:
+            self._shared_lock.release()
 
     def allow_tools(self) -> None:
         """Do nothing: tools are called by the script, and end with it."""
@@ -213,8 +194,10 @@ class SimulatedSession(Session):
                 self._loop.call_soon_threadsafe(self._die, "the simulated process was killed")
 
     def reap(self) -> None:
-        """Let the process die."""
+        """Let the process die, and release the conversation for good."""
         self.kill()
+        if self._shared_lock is not None:
+            self._shared_lock.renounce()
 
     async def close(self, *, at_once: bool = False) -> None:
         """Stop the turn and the process."""
@@ -225,8 +208,11 @@ class SimulatedSession(Session):
         self._state.running -= 1
         if self._playing is not None:
             self._playing.cancel()
-        if not at_once:
-            await asyncio.sleep(self._state.stop)
+        try:
+            if not at_once:
+                await asyncio.sleep(self._state.stop)
+        finally:
+            self._release()
 
     # The script.
 
@@ -358,7 +344,7 @@ class SimulatedAgent(AgentConfig):
     api_key: str = ""
     """The key whose quota it uses."""
 
-    _state: _AgentState = PrivateAttr()
+    _state: SimulatedState = PrivateAttr()
 
     def __init__(
         self,
@@ -371,7 +357,7 @@ class SimulatedAgent(AgentConfig):
         **settings: Any,
     ) -> None:
         super().__init__(**{**settings, "api_key": api_key})
-        self._state = _AgentState(script, crashes=crashes, start=start, stop=stop)
+        self._state = SimulatedState(script, crashes=crashes, start=start, stop=stop)
 
     @property
     def requests(self) -> list[SimulatedRequest]:
