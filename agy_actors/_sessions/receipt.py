@@ -78,9 +78,12 @@ class Receipt:
         """Cancel the request if no program has begun it. Return whether it is cancelled.
 
         Raises:
+            RequestNotFound: as of `state`.
             SessionStorageError: the requests cannot be written.
         """
-        return self._sessions._cancel_request(self.id)  # noqa: SLF001 (one concept)
+        if self._sessions._cancel_request(self.id):  # noqa: SLF001 (one concept)
+            return True
+        return self.state is RequestState.CANCELLED
 
     def __await__(self) -> Generator[Any, None, ChatReply]:
         """Wait for the reply in an event loop. It raises what `result` raises."""
