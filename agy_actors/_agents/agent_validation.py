@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from agy_actors._agents.creation_messages import CreateAgent
     from agy_actors._agents.rate_limit import PaceBoard
     from agy_actors._agents.turn_slots import TurnSlots
-    from agy_actors._sdk.packed_conversation import PackedConversation
     from agy_actors._supervision.event_hub import EventHub
 
 __all__ = ["build_spec", "check_resources"]
@@ -62,7 +61,6 @@ def build_spec(
     pace: PaceBoard,
     slots: TurnSlots,
     process_pool: AsyncioActorRef | None = None,
-    packed: PackedConversation | None = None,
 ) -> AgentSpec:
     """Build an agent's spec.
 
@@ -77,7 +75,6 @@ def build_spec(
         pace: the paces of API keys.
         slots: the turns that run under the same supervisor.
         process_pool: the actor that has shared processes; `None` if each agent has its own.
-        packed: compresses the conversation's files while it is closed; `None` leaves them.
 
     Raises:
         InvalidConfig: names the argument, and the valid values.
@@ -152,7 +149,6 @@ def build_spec(
         pace=pace,
         slots=slots,
         process_pool=process_pool,
-        packed=packed,
         pace_key=_pace_key(config),
         secrets=secrets,
         output=output,

@@ -11,23 +11,20 @@ if TYPE_CHECKING:
     from agy_actors._agents.agent_resources import AgentResources
     from agy_actors._agents.creation_messages import CreateAgent
     from agy_actors._agents.record import AgentSpec
-    from agy_actors._sdk.packed_conversation import PackedConversation
     from agy_actors._supervision.claims import Claims
     from agy_actors._supervision.owner_actor import OwnerActor
+    from agy_actors._supervision.restart_policy import Restart
 
-__all__ = ["make_agent_child", "make_agent_spec"]
+__all__ = ["make_agent_child", "make_agent_spec", "make_child_of_spec"]
 
 
-def make_agent_spec(
-    owner: OwnerActor, name: str, message: CreateAgent, packed: PackedConversation | None = None
-) -> AgentSpec:
+def make_agent_spec(owner: OwnerActor, name: str, message: CreateAgent) -> AgentSpec:
     """Return the `AgentSpec` of a new agent.
 
     Args:
         owner: its supervisor or pool.
         name: its name under the owner.
         message: the request.
-        packed: compresses the files of its conversation while it is closed; `None` leaves them.
 
     Raises:
         InvalidConfig: names the invalid argument, and valid values.
@@ -44,7 +41,6 @@ def make_agent_spec(
         pace=resources.pace,
         slots=resources.slots,
         process_pool=resources.process_pool,
-        packed=packed,
     )
 
 
@@ -53,7 +49,6 @@ def make_agent_child(
     name: str,
     message: CreateAgent,
     claims: Claims,
-    packed: PackedConversation | None = None,
 ) -> AgentChild:
     """Make an agent as the child of a supervisor or a pool.
 
@@ -62,22 +57,32 @@ def make_agent_child(
         name: the agent's name under the owner.
         message: the request.
         claims: who waits for its first start.
-        packed: as of `make_agent_spec`.
 
     Raises:
         InvalidConfig: names the invalid argument, and valid values.
         AgentStartError: too many files are open.
     """
+    spec = make_agent_spec(owner, name, message)
+    return make_child_of_spec(owner, spec, message.restart, claims)
+
+
+def make_child_of_spec(
+    owner: OwnerActor, spec: AgentSpec, restart: Restart, claims: Claims
+) -> AgentChild:
+    """Make an agent of a spec, which has the agent's name, as the child of its owner.
+
+    Raises:
+        AgentStartError: too many files are open.
+    """
     resources: AgentResources = owner.context.kinds.shared
     lifecycle = owner.lifecycle
-    spec = make_agent_spec(owner, name, message, packed)
-    resources.open_files.make_room(f"agent {name!r}", lambda: len(lifecycle.starting))
+    resources.open_files.make_room(f"agent {spec.name!r}", lambda: len(lifecycle.starting))
     return AgentChild(
         spec,
-        lifecycle.reporter_of(name),
+        lifecycle.reporter_of(spec.name),
         tally=resources.tally,
         owners=owner.owners_of_children,
-        restart=message.restart,
+        restart=restart,
         claims=claims,
         **lifecycle.new_futures(),
     )

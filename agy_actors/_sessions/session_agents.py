@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING
 
 from google.antigravity import AgentConfig
@@ -10,21 +11,24 @@ from google.antigravity import AgentConfig
 from agy_actors._actors.errors import InvalidConfig
 from agy_actors._agents.agent_work import AgentWork
 from agy_actors._agents.creation_messages import CreateAgent
-from agy_actors._agents.make_agent_child import make_agent_child, make_agent_spec
+from agy_actors._agents.make_agent_child import make_agent_spec, make_child_of_spec
 from agy_actors._agents.setup_checks import check_database
 from agy_actors._agents.turn_crashes import TurnCrashes
 from agy_actors._sdk.errors import ConversationCorrupt, UnusableConfig
+from agy_actors._sdk.make_agent import copy_config
 from agy_actors._sdk.packed_conversation import PackedConversation
 from agy_actors._sessions.session_files import APP_DATA
 from agy_actors._sessions.session_keys import conversation_id_of
 from agy_actors._sessions.session_labels import label_of
 from agy_actors._supervision.claims import Claims
+from agy_actors._supervision.restart_policy import Restart
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from agy_actors._agents.agent_child import AgentChild
+    from agy_actors._agents.record import AgentSpec
     from agy_actors._agents.retry_policy import RetryPolicy
     from agy_actors._sessions.awake_session import AwakeSession
     from agy_actors._supervision.owner_actor import OwnerActor
@@ -54,6 +58,9 @@ class SessionAgents(AgentWork):
         self._config = config
         self._folder = folder
         self._retry = retry
+        self._template: AgentSpec | None = None
+        """The checked spec of all sessions, unless a function makes their configurations. A check
+        takes longer than all else that is done here for an agent."""
 
     def check(self, owner: OwnerActor, name: str) -> None:
         """Refuse an invalid configuration, unless a function makes it.
@@ -62,7 +69,8 @@ class SessionAgents(AgentWork):
             InvalidConfig: names the argument, and valid values.
         """
         if isinstance(self._config, AgentConfig):
-            make_agent_spec(owner, name, self._request(name, self._config))
+            request = self._request(name, self._config)
+            self._template = make_agent_spec(owner, name, request)
         elif not callable(self._config):
             raise InvalidConfig(
                 f"sessions {name!r} need a configuration of the SDK, or a function that returns the"
@@ -77,16 +85,31 @@ class SessionAgents(AgentWork):
             Exception: it cannot be made, or the user's function raised.
         """
         self._check_files(key)
-        config = self._config(key) if callable(self._config) else self._config
-        request = self._request(key, config)
+        template = self._template
+        if template is not None:
+            spec = self._spec_of(template, key)
+        else:
+            config = self._config(key) if callable(self._config) else self._config
+            spec = make_agent_spec(owner, key, self._request(key, config))
         packed = PackedConversation(
-            conversation_id_of(key),
+            spec.conversation_id,
             self._folder,
-            request.config.app_data_dir,
+            spec.config.app_data_dir,
             lambda: label_of(facts.info()),
             f"session {key!r}",
         )
-        return make_agent_child(owner, key, request, Claims(None), packed=packed)
+        spec = dataclasses.replace(spec, packed=packed)
+        return make_child_of_spec(owner, spec, Restart.PERMANENT, Claims(None))
+
+    def _spec_of(self, template: AgentSpec, key: str) -> AgentSpec:
+        """Return the spec of a session whose configuration was checked already."""
+        conversation_id = conversation_id_of(key)
+        config = copy_config(template.config).model_copy(
+            update={"conversation_id": conversation_id}
+        )
+        return dataclasses.replace(
+            template, name=key, config=config, conversation_id=conversation_id
+        )
 
     def _check_files(self, key: str) -> None:
         path = self._folder / f"{conversation_id_of(key)}.db"
