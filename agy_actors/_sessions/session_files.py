@@ -13,6 +13,7 @@ from agy_actors._sessions.session_keys import conversation_id_of
 from agy_actors._sessions.stored_errors import SessionStorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 __all__ = ["APP_DATA", "explain_storage", "is_in_use", "remove_session"]
@@ -35,13 +36,16 @@ def is_in_use(folder: Path, conversation_id: str) -> bool:
     return False
 
 
-async def remove_session(folder: Path, key: str, app_data_dir: str) -> None:
+async def remove_session(
+    folder: Path, key: str, app_data_dir: str, forget: Callable[[], object]
+) -> None:
     """Remove the files of a session.
 
     Args:
         folder: the folder of the sessions.
         key: the session's key.
         app_data_dir: the folder of the harness's other files.
+        forget: called when they are removed, before another program can open the conversation.
 
     Raises:
         ConversationInUse: the conversation is open. Nothing was removed.

@@ -164,16 +164,18 @@ class SessionsStorage:
             app_data_dir: the folder of the harness's other files.
         """
         try:
-            await remove_session(self.folder, key, app_data_dir)
-            self._awake.pop(key, None)
-            self._unwritten.pop(key, None)
-            self.index.remove(key)
-            self.others.clear(key)
+            await remove_session(self.folder, key, app_data_dir, lambda: self._forget(key))
         except ConversationInUse:
             return steps.InUse(key)
         except Exception as error:  # noqa: BLE001 (the asker gets any error)
             return steps.Removed(key, error)
         return steps.Removed(key, None)
+
+    def _forget(self, key: str) -> None:
+        self._awake.pop(key, None)
+        self._unwritten.pop(key, None)
+        self.index.remove(key)
+        self.others.clear(key)
 
     def info(self, key: str) -> SessionInfo | None:
         """Return what is known about a session; `None` if it does not exist."""
