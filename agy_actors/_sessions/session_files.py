@@ -55,12 +55,12 @@ async def remove_session(
     lock = ConversationLock(folder, conversation_id, f"session {key!r}")
     lock.take("delete")
     try:
-        found = await asyncio.to_thread(remove_conversation, conversation_id, folder, app_data_dir)
+        files = conversation_id, folder, app_data_dir
+        found = await asyncio.to_thread(remove_conversation, *files)
         while found:
             await asyncio.sleep(_LATE_WRITES)
-            found = await asyncio.to_thread(
-                remove_conversation, conversation_id, folder, app_data_dir
-            )
+            found = await asyncio.to_thread(remove_conversation, *files)
+        forget()
     finally:
         lock.release()
 
