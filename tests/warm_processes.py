@@ -49,6 +49,9 @@ _pb2: Any = _untyped_pb2  # Its classes are made at import, unknown to type chec
 # tests collect when they reach the limit: four workers keep a few such processes each.
 os.environ.update(GOGC="off", GOMEMLIMIT="200MiB")
 
+_SOME_FOLDER = "any"
+"""Stands for the folder for conversations of a supervisor."""
+
 _QUIET = 2.0
 """Seconds from the end of a conversation that was left in the middle of a turn until a process is
 used again. `SharedProcess` reckons with late lines for one second."""
@@ -77,14 +80,16 @@ class WarmProcess(SharedProcess):
         self._folder = Path(tempfile.mkdtemp(prefix="warm_process_"))
         self._link = self._folder / "conversations"
         """The folder for conversations that the process knows."""
-        super().__init__(_with_folder(kind, str(self._link)), grace=_GRACE, on_death=_do_nothing)
+        started = _with_folder(kind, str(self._link)) if _folder_of(kind) else kind
+        super().__init__(started, grace=_GRACE, on_death=_do_nothing)
         super().handshake()
         super().start_reading()
 
     def give_to(self, kind: Kind, grace: float, on_death: Callable[[], None]) -> None:
         """Let the process serve a supervisor."""
-        self._link.unlink(missing_ok=True)
-        self._link.symlink_to(_folder_of(kind))
+        if folder := _folder_of(kind):
+            self._link.unlink(missing_ok=True)
+            self._link.symlink_to(folder)
         self.tail.clear()
         assert self._process is not None
         self._grace = self._process._grace = grace
@@ -137,7 +142,8 @@ class _Stock:
         self._lock = threading.Lock()
         self._returned: list[WarmProcess] = []
         self._ready: dict[Kind, WarmProcess] = {}
-        """What the next test may use, by kind without the folder for conversations."""
+        """What the next test may use, by kind, which tells only whether there is a folder for
+        conversations. Without one, conversations are not saved."""
         self._wanted: set[Kind] = set()
         """The kinds that tests have used."""
         self.open = False
@@ -155,7 +161,7 @@ class _Stock:
 
     def take(self, kind: Kind, *, grace: float, on_death: Callable[[], None]) -> SharedProcess:
         """Return a process that is ready, or a new one."""
-        plain = _with_folder(kind, "")
+        plain = _with_folder(kind, _SOME_FOLDER) if _folder_of(kind) else kind
         if plain.binary == _BINARY and plain.env is None and _surroundings() == _SURROUNDINGS:
             with self._lock:
                 self._wanted.add(plain)
