@@ -28,10 +28,13 @@ class AskingSessions(Protocol):
 
     def _stream_session(self, key: str, message: Chat[P] | str) -> ChatStream[P]:
         """Send a prompt to the agent of a session and read the reply as it comes."""
+        ...
 
     @property
     def _requests(self) -> RequestStore:
         """The durable requests."""
+        ...
 
     def _cancel_request(self, request_id: str) -> bool:
         """Cancel a durable request."""
+        ...

@@ -43,12 +43,14 @@ class Asker(Protocol):
 
     def start(self) -> SupervisorRef:
         """Start the supervisor, which the caller stops."""
+        ...
 
     def open(self, supervisor: SupervisorRef, config: AgentConfig, size: int) -> None:
         """Make the agents, of which `size` work at a time."""
 
     def ask(self, prompt: PromptLine, attempt: int, timeout: float | None) -> ChatReply:
         """Ask a prompt, for the `attempt`-th time in this run."""
+        ...
 
     def forget(self, prompt: PromptLine) -> None:
         """Note that the result of a prompt is written."""
