@@ -19,7 +19,7 @@ import datetime as dt
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,10 @@ __all__ = ["MapOptions", "map_prompts"]
 LONGEST_WAIT = 60.0
 """The maximum number of seconds between two attempts. Most quotas are per minute; if a service asks
 for a longer delay, the prompt fails."""
+
+_LOOK = 0.5
+"""Seconds after which the main thread looks for signals. Arbitrary: a person who presses Ctrl-C
+notices no shorter delay."""
 
 _FIRST_WAIT = 0.5  # Seconds; arbitrary. It doubles with each attempt.
 
@@ -224,9 +228,13 @@ class _Run:
                     self._stop.set()  # Now, so that later failures are not recorded.
                     raise
 
-            workers = [threads.submit(work, number) for number in range(1, self._size + 1)]
-            for worker in as_completed(workers):
-                worker.result()  # An error of a write ends the run.
+            workers = {threads.submit(work, number) for number in range(1, self._size + 1)}
+            while workers:
+                # Not without a timeout: CPython handles a signal that another thread has received,
+                # or that came just before the wait, only when the wait is over.
+                done, workers = wait(workers, timeout=_LOOK, return_when=FIRST_COMPLETED)
+                for worker in done:
+                    worker.result()  # An error of a write ends the run.
 
     def _next(self) -> PromptLine | None:
         with self._lock:
