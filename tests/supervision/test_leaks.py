@@ -46,6 +46,7 @@ def test_supervisors_that_come_and_go_leave_nothing_behind(
     gc.collect()
     threads = set(threading.enumerate())
     descriptors = psutil.Process().num_fds()
+    processes = set(children())  # Such as one that multiprocessing keeps for its own use.
 
     for number in range(rounds):
         stop_in_mid_turn(1 + number % 2)
@@ -55,5 +56,5 @@ def test_supervisors_that_come_and_go_leave_nothing_behind(
     assert set(threading.enumerate()) <= threads
     assert psutil.Process().num_fds() <= descriptors
     assert list(tmp_path.iterdir()) == []
-    assert not children()
+    assert set(children()) <= processes
     assert pykka.ActorRegistry.get_all() == []
