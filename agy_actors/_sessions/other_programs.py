@@ -17,10 +17,13 @@ from agy_actors._sdk.private_folders import make_private_folder
 from agy_actors._sessions import sessions_steps as steps
 from agy_actors._sessions.session_files import is_in_use
 from agy_actors._sessions.session_keys import conversation_id_of
+from agy_actors._supervision import pool_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from agy_actors._sessions.sessions_state import KeyState
 
 __all__ = ["OtherPrograms"]
 
@@ -69,14 +72,34 @@ class OtherPrograms:
             awake: the keys of the sessions that are awake here, by the ids of their conversations.
             elsewhere: the keys of the sessions that this program waits for.
         """
-        wanted = {awake[name] for name in self._read() if name in awake}
-        if wanted:
-            yield steps.Wanted(frozenset(wanted))
+        yield self._read_requests(awake)
         for key in list(elsewhere):
             if self.have(key):
                 self.ask_for(key)
             else:
                 yield steps.Released(key)
+
+    def look_before(
+        self, event: steps.Event, states: Mapping[str, KeyState], awake: Mapping[str, str]
+    ) -> Iterator[steps.Event]:
+        """Look again at the requests, if a conversation would be handed over after an event.
+
+        Otherwise a request that was withdrawn since the last look would close it.
+
+        Args:
+            event: the event that is to be decided next.
+            states: the states of the sessions by their keys.
+            awake: as of `look`.
+        """
+        match event:
+            case pool_steps.Finished(_, key) | pool_steps.Freed(key):
+                if key in states and states[key].wanted:
+                    yield self._read_requests(awake)
+            case _:
+                pass
+
+    def _read_requests(self, awake: Mapping[str, str]) -> steps.Wanted:
+        return steps.Wanted(frozenset(awake[name] for name in self._read() if name in awake))
 
     def _read(self) -> list[str]:
         with contextlib.suppress(OSError), os.scandir(self._requests) as entries:

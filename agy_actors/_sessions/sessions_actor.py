@@ -218,6 +218,9 @@ class SessionsActor(OwnerActor):
 
     def _decide(self, event: steps.Event) -> None:
         """Decide on the actions for an event, and carry them out."""
+        if self.storage is not None:
+            ids = self._agents.keys_by_id
+            self._events.extend(self.storage.others.look_before(event, self.state.keys, ids))
         self._events.append(event)
         if self._deciding:
             return  # An action caused the event. The other actions come first.

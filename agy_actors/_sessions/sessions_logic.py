@@ -29,7 +29,7 @@ from agy_actors._supervision import pool_steps
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from agy_actors._sessions.sessions_state import KeyState, SessionsState
+    from agy_actors._sessions.sessions_state import KeyState, SessionsState, Waiting
     from agy_actors._supervision.pool_state import Turn
 
 __all__ = ["decide"]
@@ -57,6 +57,8 @@ class _Change:
         self.sessions = sessions
         self.now = now
         self.actions: list[steps.Action] = []
+        self.agents_ended = False
+        """Whether no agent answers a turn any more."""
 
     # The event.
 
@@ -80,15 +82,7 @@ class _Change:
             case _:
                 self._take_turn(event)
 
-    def _take_report(
-        self,
-        event: steps.AgentReady
-        | steps.AgentDown
-        | steps.AgentEnded
-        | steps.InUse
-        | steps.Released
-        | steps.Wanted,
-    ) -> None:
+    def _take_report(self, event: steps.Report) -> None:
         match event:
             case steps.AgentReady(key):
                 self._became_ready(key)
@@ -101,10 +95,7 @@ class _Change:
             case steps.Released(key):
                 self._was_released(key)
             case steps.Wanted(keys):
-                for key in keys:
-                    state = self.sessions.touch(key)
-                    if state is not None:
-                        state.wanted = state.is_awake
+                self._set_wanted(keys)
 
     def _take_turn(
         self,
@@ -196,8 +187,7 @@ class _Change:
         elif phase is KeyPhase.UP:
             self._give_work(state)
         elif phase is KeyPhase.ELSEWHERE and state.first is None and not state.deletes:
-            self.sessions.move(state, KeyPhase.ASLEEP, self.now)
-            self.actions.append(steps.StopAsking(state.key))
+            self._stop_asking(state)
 
     def _give_work(self, state: KeyState) -> None:
         sessions = self.sessions
@@ -252,9 +242,7 @@ class _Change:
         self.sessions.move(state, KeyPhase.UP, self.now)
         state.was_up = True
         state.idle_since = self.now
-        for request in list(state.wakes):
-            del state.wakes[request]
-            self._answer(request)
+        self._answer_all(state.wakes, None)
 
     def _went_down(self, key: str) -> None:
         if (state := self.sessions.touch(key)) is not None and state.phase is KeyPhase.UP:
@@ -275,6 +263,13 @@ class _Change:
         if failed and error:
             self._fail_all(state, error)
 
+    def _set_wanted(self, keys: frozenset[str]) -> None:
+        for key in keys ^ {state.key for state in self.sessions.keys.values() if state.wanted}:
+            state = self.sessions.touch(key)
+            # One that ends is handed over, even if the request has been withdrawn meanwhile.
+            if state is not None and state.phase in (KeyPhase.STARTING, KeyPhase.UP):
+                state.wanted = key in keys
+
     def _found_in_use(self, key: str) -> None:
         state = self.sessions.touch(key)
         if state is None:
@@ -290,7 +285,11 @@ class _Change:
         state = self.sessions.touch(key)
         if state is None or state.phase is not KeyPhase.ELSEWHERE or self.now < state.not_before:
             return
+        self._stop_asking(state)
+
+    def _stop_asking(self, state: KeyState) -> None:
         self.sessions.move(state, KeyPhase.ASLEEP, self.now)
+        self.actions.append(steps.StopAsking(state.key))
 
     # Turns.
 
@@ -330,29 +329,29 @@ class _Change:
         for turn in [*state.turns, *state.questions]:
             self.sessions.take(turn)
             self._fail(turn, error)
-        for request in list(state.wakes):
-            del state.wakes[request]
-            self._answer(request, error)
+        self._answer_all(state.wakes, error)
 
     def _reject_all(self) -> None:
         """Answer everything that waits with the error of the end."""
         sessions = self.sessions
         for turn in list(sessions.turns):
-            if sessions.take(turn):
+            if sessions.take(turn) or self.agents_ended:
                 del sessions.turns[turn]
                 self.actions.append(pool_steps.RejectTurn(turn))
         for state in list(sessions.keys.values()):
             error = dead_error(sessions, state, "has ended, with all sessions")
-            for request in list(state.wakes):
-                del state.wakes[request]
-                self._answer(request, error)
+            self._answer_all(state.wakes, error)
             self._answer_all(state.sleeps, error)
             self._answer_all(state.deletes, error)
+            if state.phase is KeyPhase.ELSEWHERE:
+                self._stop_asking(state)
 
     def _answer(self, request: Hashable, error: Exception | None = None) -> None:
         self.actions.append(steps.AnswerRequest(request, error))
 
-    def _answer_all(self, requests: list[Hashable], error: Exception | None) -> None:
+    def _answer_all(
+        self, requests: list[Hashable] | dict[Hashable, Waiting], error: Exception | None
+    ) -> None:
         for request in requests:
             self._answer(request, error)
         requests.clear()
@@ -393,8 +392,4 @@ class _Change:
             sessions.phase = SessionsPhase.ENDED
         elif sessions.phase is SessionsPhase.UP:
             sessions.phase = SessionsPhase.DRAINING
-        if isinstance(event, steps.Ended):
-            for turn in list(sessions.turns):
-                sessions.take(turn)
-                del sessions.turns[turn]
-                self.actions.append(pool_steps.RejectTurn(turn))
+        self.agents_ended = isinstance(event, steps.Ended)

@@ -33,6 +33,7 @@ __all__ = [
     "Released",
     "RemoveFiles",
     "Removed",
+    "Report",
     "SleepAsked",
     "StartAgent",
     "StopAsking",
@@ -94,7 +95,7 @@ class Released:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Wanted:
-    """Other programs ask for the conversations of these sessions."""
+    """Other programs ask for the conversations of these sessions, and of no others."""
 
     keys: frozenset[str]
 
@@ -151,14 +152,12 @@ class Ended:
     """The sessions have ended. No event follows."""
 
 
+Report = AgentReady | AgentDown | AgentEnded | InUse | Released | Wanted
+"""What agents and other programs did."""
+
 Event = (
     Asked
-    | AgentReady
-    | AgentDown
-    | AgentEnded
-    | InUse
-    | Released
-    | Wanted
+    | Report
     | WakeAsked
     | SleepAsked
     | DeleteAsked

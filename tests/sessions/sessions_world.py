@@ -227,9 +227,11 @@ class SessionsWorld:
     # Events of other programs.
 
     def want(self, *keys: str) -> list[steps.Action]:
-        for key in keys:
-            agent = self.agents.get(key)
-            if agent is not None and agent.turns_since_wanted is None:
+        """Note the requests of other programs, all of them: others are withdrawn."""
+        for key, agent in self.agents.items():
+            if key not in keys:
+                agent.turns_since_wanted = None
+            elif agent.turns_since_wanted is None:
                 agent.turns_since_wanted = 0
                 agent.was_busy = agent.was_busy or agent.turn is not None
         return self.tell(steps.Wanted(frozenset(keys)))
@@ -264,7 +266,7 @@ class SessionsWorld:
                 assert not handed_over or agent.turns_since_wanted is not None
                 agent.state = "ending"
             case steps.StopAsking(key):
-                assert self.state.keys.get(key) is None or key not in self.state.elsewhere
+                self.owners_asked.discard(key)
             case steps.AskOwner(key):
                 assert self.state.keys[key].phase is KeyPhase.ELSEWHERE
                 self.owners_asked.add(key)
@@ -347,6 +349,7 @@ class SessionsWorld:
         assert set(self.answers.values()) <= {0, 1}
         assert set(self.settled.values()) <= {1}
         self._check_turns()
+        assert self.owners_asked <= set(state.elsewhere), "a request to another program was left"
         assert {k for k, s in keys.items() if s.is_awake} == set(self.agents)
         assert state.awake == len(self.agents) <= state.max_awake
         assert {k for k, s in keys.items() if s.phase is KeyPhase.DELETING} == self.deleting

@@ -322,6 +322,43 @@ def test_an_idle_agent_is_ended_at_once_if_another_program_wants_its_conversatio
     assert world.agents["b"].state == "up"
 
 
+def test_a_request_of_another_program_that_was_withdrawn_closes_no_conversation() -> None:
+    world = SessionsWorld()
+    ask_and_start(world, "a")
+    world.want("a")
+
+    world.want()
+    world.reply("a")
+
+    assert world.agents["a"].state == "up"
+
+
+def test_sessions_that_end_withdraw_their_requests_to_other_programs() -> None:
+    world = SessionsWorld()
+    world.ask("a")
+    world.find_in_use("a")
+    assert world.elsewhere == {"a"}
+
+    actions = world.tell(steps.Ending(drain=False))
+
+    assert steps.StopAsking("a") in actions
+
+
+def test_a_conversation_that_is_being_handed_over_is_left_to_the_other_program_all_the_same() -> (
+    None
+):
+    world = SessionsWorld()
+    ask_and_start(world, "a")
+    world.ask("a")
+    world.want("a")
+    world.reply("a")
+
+    world.want()  # The agent that ends has removed the request.
+    world.end("a")
+
+    assert not world.agents
+
+
 def test_a_question_reaches_an_agent_that_has_a_turn_and_holds_back_no_turn() -> None:
     world = SessionsWorld()
     ask_and_start(world, "a")
