@@ -19,6 +19,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from agy_actors._agents.next_conversation import NextConversation
+from agy_actors._agents.used_conversations import UsedConversations
 from agy_actors._sdk.conversation_files import remove_conversation
 from agy_actors._sdk.conversation_lock import ConversationLock
 from agy_actors._sdk.errors import AgentStartError
@@ -72,6 +73,7 @@ class OpenSessions:
         self._closing: set[asyncio.Task[None]] = set()
         self._reaped = False
         self._next: NextConversation | None = None
+        self._used = UsedConversations(spec.config.app_data_dir)
 
     def start(self, context: contextvars.Context) -> None:
         """Open sessions in this context from now on: tools run in it."""
@@ -119,7 +121,7 @@ class OpenSessions:
         await session.close(at_once=at_once)
         self._open.pop(session, None)
         if self._next is not None:  # No turn uses its conversation again.
-            await self._remove_files(session.conversation_id)
+            self._used.add(session.conversation_id)
 
     async def close_others(self) -> None:
         """Close all but the present session."""
@@ -127,6 +129,7 @@ class OpenSessions:
             await self._next.close()
         if self._closing:
             await asyncio.wait(list(self._closing))
+        await self._used.close()
 
     async def delete(self, conversation_id: str) -> None:
         """Remove a conversation that this agent has closed.
