@@ -149,6 +149,7 @@ from agy_actors._supervision.pool_messages import (
     PoolStatistics,
     Resize,
 )
+from agy_actors._supervision.restart_message import RestartAgent
 from agy_actors._supervision.restart_policy import Backoff, Restart, Strategy
 from agy_actors._supervision.routing import Routing
 from agy_actors._supervision.supervisor_messages import (
@@ -269,6 +270,7 @@ __all__ = [
     "RequestState",
     "Resize",
     "Restart",
+    "RestartAgent",
     "RetryPolicy",
     "Routing",
     "Send",

@@ -102,7 +102,10 @@ class AwakeAgents:
             case restart_steps.BecameReady(key):
                 self._became_ready(key)
             case (
-                restart_steps.Failed(key) | restart_steps.Renewed(key) | restart_steps.Leaving(key)
+                restart_steps.Failed(key)
+                | restart_steps.Renewed(key)
+                | restart_steps.RestartAsked(key)
+                | restart_steps.Leaving(key)
             ):
                 self._decide(steps.AgentDown(key))
             case restart_steps.Halt():

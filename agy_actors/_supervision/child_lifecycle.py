@@ -134,14 +134,17 @@ class ChildLifecycle:
         self.names[child.ref.actor_urn] = child.name
         self.starting.add(child)
         self._feed(steps.Added(child.name, child.restart))
-        member = self._family.find(child.name)
-        if member is None or member.phase is not steps.Phase.STARTING:
-            return  # The supervisor above has halted this one, and will resume it.
+        if self._family.halted:
+            return  # The supervisor above will resume it.
         try:
             child.begin()
         except Exception as error:  # noqa: BLE001 (the creator gets any error)
             child.actor._failed_with = child.error or error  # noqa: SLF001 (its supervisor's)
             self._handle_exit(child)
+
+    def restart(self, child: Child) -> None:
+        """Restart a child without counting a failure, or end the wait before its restart."""
+        self._feed(steps.RestartAsked(child.name))
 
     def is_up(self, name: str) -> bool:
         """Return whether a child is ready."""
@@ -277,14 +280,12 @@ class ChildLifecycle:
                 self._give_up(self.children[name], why)
             case steps.Escalate(name, why):
                 self._escalate(self.children[name], why)
-            case steps.AllExited():
-                assert self._above is not None
+            case steps.AllExited() | steps.AllReady():
+                above = self._above
+                assert above is not None
                 self._owner._outcome = Outcome.CRASHED  # noqa: SLF001 (as above)
-                self._above.gone(self._owner)
-            case steps.AllReady():
-                assert self._above is not None
-                self._owner._outcome = Outcome.CRASHED  # noqa: SLF001 (as above)
-                self._above.ready(self._owner)
+                report = above.gone if isinstance(action, steps.AllExited) else above.ready
+                report(self._owner)
 
     def _wait(self, action: steps.Wait) -> None:
         child = self.children[action.name]
@@ -295,12 +296,11 @@ class ChildLifecycle:
             self._give_up(child, f"its backoff raised {type(error).__name__}: {error}")
             return
         self._announce.restarting(child, delay)
-        if delay > 0:
-            self.background.start(
-                f"the restart of {child.label}", lambda: self._end_backoff(delay, action.token)
-            )
-        else:
+        if delay <= 0:
             self._feed(steps.BackoffOver(action.token))
+            return
+        label = f"the restart of {child.label}"
+        self.background.start(label, lambda: self._end_backoff(delay, action.token))
 
     async def _end_backoff(self, delay: float, token: int) -> None:
         await asyncio.sleep(delay)

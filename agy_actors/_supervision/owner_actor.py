@@ -28,6 +28,7 @@ from agy_actors._supervision.child_lifecycle import ChildLifecycle
 from agy_actors._supervision.event_hub import Subscription
 from agy_actors._supervision.events import DeadLetter
 from agy_actors._supervision.owner_ref import OwnerRef
+from agy_actors._supervision.restart_message import RestartAgent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -257,6 +258,11 @@ class OwnerActor(AsyncioActor):
         self.lifecycle.end(child, drain=message.drain)
         return self._wait_for_end(child.ended)
 
+    def _restart_child(self, message: RestartAgent) -> None:
+        child = self.find_child(message.agent)
+        if child is not None and not self.lifecycle.is_ending and not child.is_leaving:
+            self.lifecycle.restart(child)
+
     def _return_child(self, message: messages.ReturnChild) -> None:
         child = self.find_child(message.child)
         if child is not None and not child.claims.shared:
@@ -297,6 +303,7 @@ class OwnerActor(AsyncioActor):
 
 _HANDLERS: dict[type, Callable[[Any, Any], Any]] = {
     messages.ShutdownAgent: OwnerActor._shut_down_child,  # noqa: SLF001 (this module's own)
+    RestartAgent: OwnerActor._restart_child,  # noqa: SLF001
     messages.ReturnChild: OwnerActor._return_child,  # noqa: SLF001
     messages.Subscribe: OwnerActor._subscribe,  # noqa: SLF001
     messages.Shutdown: OwnerActor._shut_down,  # noqa: SLF001

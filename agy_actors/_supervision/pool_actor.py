@@ -273,6 +273,7 @@ class PoolActor(OwnerActor):
             case (
                 restart_steps.Failed(name)
                 | restart_steps.Renewed(name)
+                | restart_steps.RestartAsked(name)
                 | restart_steps.Leaving(name)
             ):
                 self._decide(steps.MemberDown(name))

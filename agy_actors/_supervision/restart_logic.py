@@ -39,6 +39,7 @@ from agy_actors._supervision.restart_steps import (
     Phase,
     Renewed,
     RequestRestart,
+    RestartAsked,
     Resume,
     Start,
     Wait,
@@ -82,16 +83,16 @@ class _Change:
                 self._failed(name, Failure(now, turn))
             case Renewed(name):
                 self._renewed(name)
+            case RestartAsked(name):
+                self._restart_asked(name)
             case Exited(name):
                 family.change(name, phase=Phase.DOWN)
             case Leaving(name):
                 family.remove(name)
             case BackoffOver(token):
                 family.end_backoff(token)
-            case Halt():
-                self._halt()
-            case Resume():
-                self._resume()
+            case Halt() | Resume():
+                self._obey(event)
 
     def proceed(self) -> None:
         """Start the children that can start now."""
@@ -122,6 +123,18 @@ class _Change:
             return
         self.family.change(name, phase=Phase.STARTING)
         self.actions.append(Start(name))
+
+    def _restart_asked(self, name: str) -> None:
+        member = self.family.find(name)
+        if member is None or self.family.halted:
+            return
+        if member.phase is Phase.UP:
+            # Not its siblings, whatever the strategy: nothing failed.
+            self.family.change(name, phase=Phase.STOPPING)
+            self.actions.append(RequestRestart(name))
+            self.family.recover([name])
+        else:
+            self.family.change(name, backoff=None)  # It starts again anyway: now.
 
     def _failed(self, name: str, failure: Failure) -> None:
         family = self.family
@@ -196,6 +209,12 @@ class _Change:
             else:
                 self.family.change(name, phase=Phase.STOPPING)
                 self.actions.append(RequestRestart(name))
+
+    def _obey(self, event: Halt | Resume) -> None:
+        if isinstance(event, Halt):
+            self._halt()
+        else:
+            self._resume()
 
     def _halt(self) -> None:
         if self.family.halted:

@@ -33,6 +33,7 @@ __all__ = [
     "Phase",
     "Renewed",
     "RequestRestart",
+    "RestartAsked",
     "Resume",
     "Start",
     "Wait",
@@ -126,6 +127,13 @@ class Renewed:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class RestartAsked:
+    """Someone asked for a restart of a child. It does not count as a failure."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Exited:
     """A child that was ended to start again has exited."""
 
@@ -156,7 +164,18 @@ class Resume:
     """The supervisor above starts this one again."""
 
 
-Event = Added | BecameReady | Failed | Renewed | Exited | Leaving | BackoffOver | Halt | Resume
+Event = (
+    Added
+    | BecameReady
+    | Failed
+    | Renewed
+    | RestartAsked
+    | Exited
+    | Leaving
+    | BackoffOver
+    | Halt
+    | Resume
+)
 
 
 # Actions.
