@@ -13,6 +13,7 @@ from agy_actors._agents.record import AgentRecord, AgentSpec
 from agy_actors._agents.start_failure import ended_early_error, start_error
 from agy_actors._sdk.errors import AgentDeadError
 from agy_actors._sdk.start_errors import describe_start
+from agy_actors._supervision.counts import What
 from agy_actors._supervision.incarnation_child import IncarnationChild
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class AgentChild(IncarnationChild):
         if self.begun:
             self.record.restarts += 1
             self.record.tally.note_restart()
+            self.spec.hub.counts.add(What.RESTARTS, self.kind)
         super().begin()
 
     def ask_to_end(self, *, drain: bool) -> None:

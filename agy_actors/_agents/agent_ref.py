@@ -13,6 +13,7 @@ from agy_actors._actors.envelope import Envelope
 from agy_actors._actors.future_owner import fail, set_about
 from agy_actors._agents.agent_messages import Chat, P
 from agy_actors._agents.agent_tool import make_tool
+from agy_actors._agents.ask_counts import AskCounts
 from agy_actors._agents.chat_stream import ChatStream
 from agy_actors._agents.stream_buffer import StreamBuffer
 from agy_actors._agents.turn_messages import StreamChat
@@ -52,6 +53,7 @@ class AgentRef(AsyncioActorRef):
     def __init__(self, actor: AgentActor) -> None:
         super().__init__(actor)
         self.name = actor.spec.name
+        self._asks = AskCounts(actor.spec.hub.counts)
 
     def __repr__(self) -> str:
         return f"<AgentRef {self.name!r}{self._state_suffix()}>"
@@ -109,7 +111,14 @@ class AgentRef(AsyncioActorRef):
 
         It also raises what `AsyncioActorRef.ask` raises.
         """
-        return super().ask(as_message(message), block=block, timeout=timeout)
+        message = as_message(message)
+        try:
+            reply = super().ask(message, block=block, timeout=timeout)
+        except BaseException as error:
+            self._asks.note_error(message, error)
+            raise
+        self._asks.note_reply(message, reply)
+        return reply
 
     def tell(self, message: Any) -> None:
         """Send a message without waiting for a reply.
@@ -143,7 +152,7 @@ class AgentRef(AsyncioActorRef):
 
         If the agent has ended, reading the stream raises an `AgentDeadError`.
         """
-        return stream_from(self, message, lambda chat: chat)
+        return stream_from(self, message, lambda chat: chat, self._asks)
 
     def as_tool(
         self, name: str, description: str, *, timeout: float | None = None
@@ -167,7 +176,7 @@ class AgentRef(AsyncioActorRef):
         """
         forks.check(self.actor_inbox.made_in)
         return make_tool(
-            lambda chat: stream_from(self, chat, lambda m: m, blocking=False),
+            lambda chat: stream_from(self, chat, lambda m: m, self._asks, blocking=False),
             name,
             description,
             timeout,
@@ -178,6 +187,7 @@ def stream_from(
     ref: AsyncioActorRef,
     message: Chat[P] | str,
     wrap: Callable[[StreamChat], Message[Any]],
+    asks: AskCounts,
     *,
     blocking: bool = True,
 ) -> ChatStream[P]:
@@ -191,9 +201,11 @@ def stream_from(
         ref.actor_inbox.put(Envelope(wrap(StreamChat(chat, buffer)), buffer.future, frames))
     except pykka.ActorDeadError as error:
         fail(buffer.future, error)
-    except BaseException:  # For example, the mailbox is full, or the pool refuses the key.
+    except BaseException as error:  # For example, the mailbox is full.
         buffer.future.cancel()
+        asks.note_error(chat, error)
         raise
+    buffer.future.add_done_callback(asks.note_done)
     return ChatStream(buffer)
 
 

@@ -14,6 +14,7 @@ from agy_actors._actors.future_owner import set_about
 from agy_actors._agents.agent_messages import Chat, Send
 from agy_actors._agents.agent_ref import AgentRef, as_message, stream_from
 from agy_actors._agents.agent_tool import make_tool
+from agy_actors._agents.ask_counts import AskCounts
 from agy_actors._agents.mapping_ref import MappingRef
 from agy_actors._agents.pool_messages import GetMembers
 from agy_actors._agents.turn_messages import StreamChat
@@ -51,6 +52,7 @@ class PoolRef(MappingRef):
         super().__init__(actor)
         self.routing = actor.routing
         self._size = actor.size
+        self._asks = AskCounts(actor.context.hub.counts)
         self._actor: weakref.ref[Any] = weakref.ref(actor)
 
     def __repr__(self) -> str:
@@ -152,7 +154,13 @@ class PoolRef(MappingRef):
         the type for that.
         """
         message = as_message(message)
-        reply = super().ask(self._job(message, key, waits=block), block=block, timeout=timeout)
+        job = self._job(message, key, waits=block)
+        try:
+            reply = super().ask(job, block=block, timeout=timeout)
+        except BaseException as error:
+            self._asks.note_error(message, error)
+            raise
+        self._asks.note_reply(message, reply)
         if isinstance(reply, ReplyFuture):
             set_about(reply, message, self)
         return reply
@@ -191,8 +199,7 @@ class PoolRef(MappingRef):
             raise InvalidConfig(
                 f"{self} routes by {self.routing.value}; create it with Routing.BROADCAST"
             )
-        job = self._job(as_message(message), None, waits=True)
-        replies: list[Any] = super().ask(job, timeout=timeout)
+        replies: list[Any] = self.ask(message, timeout=timeout)
         return replies
 
     def stream(self, message: Chat[P] | str, *, key: str | None = None) -> ChatStream[P]:
@@ -209,7 +216,7 @@ class PoolRef(MappingRef):
         """
         if self.routing is Routing.BROADCAST:
             raise InvalidConfig(f"{self} broadcasts: several replies cannot be one stream")
-        return stream_from(self, message, lambda chat: self._job(chat, key, waits=True))
+        return stream_from(self, message, lambda chat: self._job(chat, key, waits=True), self._asks)
 
     def as_tool(
         self, name: str, description: str, *, timeout: float | None = None
@@ -232,7 +239,11 @@ class PoolRef(MappingRef):
             raise InvalidConfig(f"{self} routes by {self.routing.value}: it cannot be one tool")
         return make_tool(
             lambda chat: stream_from(
-                self, chat, lambda message: self._job(message, None, waits=True), blocking=False
+                self,
+                chat,
+                lambda message: self._job(message, None, waits=True),
+                self._asks,
+                blocking=False,
             ),
             name,
             description,

@@ -28,6 +28,7 @@ from agy_actors._agents.events import QuotaHold
 from agy_actors._agents.load_messages import GetLoad
 from agy_actors._agents.turn_slots import EnterSlot, LookAtSlots, SlotGate, TurnSlots
 from agy_actors._sdk.errors import QuotaExceeded
+from agy_actors._supervision.counts import What
 
 if TYPE_CHECKING:
     import asyncio
@@ -258,10 +259,11 @@ class PaceKeeper(AsyncioActor):
         before = lane.pace.held_until
         lane.pace = lane.pace.refused(now, retry_after)
         self._board.held |= {key}
-        if lane.pace.held_until > before and self._hub.active:
-            self._hub.publish(
-                QuotaHold(supervisor=self._supervisor, key=key, seconds=lane.pace.held_until - now)
-            )
+        if lane.pace.held_until > before:
+            self._hub.counts.add(What.QUOTA_HOLDS)
+            if self._hub.active:
+                held = lane.pace.held_until - now
+                self._hub.publish(QuotaHold(supervisor=self._supervisor, key=key, seconds=held))
         self._advance(key, lane)
 
     def _accept(self, key: str) -> None:

@@ -18,6 +18,7 @@ from agy_actors._actors.future_owner import set_about
 from agy_actors._actors.runtime import current_runtime
 from agy_actors._agents import agent_messages as agents
 from agy_actors._agents.agent_ref import as_message, stream_from
+from agy_actors._agents.ask_counts import AskCounts
 from agy_actors._agents.defaults import start_timeout
 from agy_actors._agents.turn_messages import StreamChat
 from agy_actors._sdk.errors import AgentDeadError, InvalidPrompt
@@ -61,6 +62,7 @@ class Sessions(OwnerRef):
         super().__init__(actor)
         self._actor: weakref.ref[Any] = weakref.ref(actor)
         self._durable: bool = actor.durable
+        self._asks = AskCounts(actor.context.hub.counts)
 
     def __repr__(self) -> str:
         return f"<Sessions {self.name!r}{self._state_suffix()}>"
@@ -330,8 +332,12 @@ class Sessions(OwnerRef):
         message = as_message(message)
         try:
             reply = super().ask(self._job(message, key, waits=block), block=block, timeout=timeout)
-        except MailboxFull:
-            raise self._full() from None
+        except BaseException as error:
+            self._asks.note_error(message, error)
+            if isinstance(error, MailboxFull):
+                raise self._full() from None
+            raise
+        self._asks.note_reply(message, reply)
         if isinstance(reply, ReplyFuture):
             set_about(reply, message, self)
         return reply
@@ -344,7 +350,9 @@ class Sessions(OwnerRef):
 
     def _stream_session(self, key: str, message: Chat[P] | str) -> ChatStream[P]:
         try:
-            return stream_from(self, message, lambda chat: self._job(chat, key, waits=True))
+            return stream_from(
+                self, message, lambda chat: self._job(chat, key, waits=True), self._asks
+            )
         except MailboxFull:
             raise self._full() from None
 

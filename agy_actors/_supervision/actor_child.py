@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agy_actors._actors.incarnation import Outcome
+from agy_actors._supervision.counts import What
 from agy_actors._supervision.errors import ActorStartError
 from agy_actors._supervision.events import AgentCrashed, AgentEvent, AgentReady, AgentStarted
 from agy_actors._supervision.incarnation_child import IncarnationChild
@@ -97,6 +98,8 @@ class ActorChild(IncarnationChild):
         return self._stop_timeout
 
     def begin(self) -> None:
+        if self.begun:
+            self._hub.counts.add(What.RESTARTS, self.kind)
         self._publish(AgentStarted, restarts=self._restarts + self.begun)
         super().begin()
 

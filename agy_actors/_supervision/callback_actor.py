@@ -57,12 +57,20 @@ class Callback:
     Args:
         function: called with each item.
         capacity: how many items wait for it before further ones are dropped.
+        on_drop: called after an item was dropped, on the thread that delivered it.
     """
 
-    def __init__(self, function: Callable[[Any], object], capacity: int) -> None:
+    def __init__(
+        self,
+        function: Callable[[Any], object],
+        capacity: int,
+        *,
+        on_drop: Callable[[], object] = lambda: None,
+    ) -> None:
         actor = _CallbackActor(function, capacity)
         actor._begin()  # noqa: SLF001 # Not in pykka's registry: it belongs to its supervisor.
         self._ref: AsyncioActorRef = actor.actor_ref
+        self._on_drop = on_drop
         self._drops = count()
         self._dropped = 0
 
@@ -86,6 +94,7 @@ class Callback:
             self._ref.tell(_Deliver(thing))
         except MailboxFull:
             self._dropped = next(self._drops) + 1  # `count` is atomic; `+=` would not be.
+            self._on_drop()
         except (pykka.ActorDeadError, ForkedProcessError):
             return False  # It was ended just now, or in the process that this one was forked from.
         return True

@@ -83,6 +83,11 @@ class Child(abc.ABC):
         return str(self.ref)
 
     @property
+    def kind(self) -> str:
+        """Its kind in one word, for counts."""
+        return self.noun.lower()
+
+    @property
     def running(self) -> bool:
         """Whether one of its incarnations runs."""
         return not self.exited.is_set()

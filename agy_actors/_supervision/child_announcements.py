@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agy_actors._supervision.counts import What
 from agy_actors._supervision.events import (
     AgentGivenUp,
     AgentHung,
@@ -47,6 +48,7 @@ class ChildAnnouncements:
 
     def given_up(self, child: Child, error: Exception) -> None:
         """Announce that a child is no longer restarted."""
+        self._hub.counts.add(What.GIVE_UPS, child.kind)
         self._log.bind(agent=child.name).error("{}", error)
         if self._hub.active:
             self._hub.publish(
@@ -61,6 +63,7 @@ class ChildAnnouncements:
 
     def hung(self, child: Child, seconds: float, where: str) -> None:
         """Announce that a child has not responded for these seconds."""
+        self._hub.counts.add(What.HANGS, child.kind)
         if self._hub.active:
             self._hub.publish(
                 AgentHung(

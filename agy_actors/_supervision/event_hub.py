@@ -21,6 +21,7 @@ from agy_actors._actors.not_constructible import MadeForUsers
 from agy_actors._actors.process_bound import ProcessBound
 from agy_actors._actors.runtime import current_runtime
 from agy_actors._supervision.callback_actor import Callback
+from agy_actors._supervision.counts import Counts, What
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,30 @@ class EventHub:
 
     def __init__(self, parent: EventHub | None = None) -> None:
         self._parent = parent
+        self.counts: Counts = Counts(None if parent is None else parent.counts)
+        """The exact numbers of what happened, also without subscribers."""
         self._subscriptions: dict[Subscription, None] = {}
+        self._observer: Any = None
+
+    @property
+    def observer(self) -> Any:
+        """What observes the work of the children here, or above; `None` if nothing does.
+
+        The layer of the children defines its type (`_agents/turn_observer.py`). Unlike a
+        subscriber, it is called by the actors themselves, so it misses nothing.
+        """
+        if self._observer is not None or self._parent is None:
+            return self._observer
+        return self._parent.observer
+
+    @property
+    def has_observer(self) -> bool:
+        """Whether something observes the children from here, and not only from above."""
+        return self._observer is not None
+
+    @observer.setter
+    def observer(self, observer: Any) -> None:
+        self._observer = observer
 
     @property
     def active(self) -> bool:
@@ -87,7 +111,10 @@ class Subscription(MadeForUsers, ProcessBound):
 
     def __init__(self, callback: Callable[[Any], object], capacity: int, hub: EventHub) -> None:
         self._hub = hub
-        self._callback = Callback(callback, capacity)
+        counts = hub.counts
+        self._callback = Callback(
+            callback, capacity, on_drop=lambda: counts.add(What.EVENTS_DROPPED)
+        )
 
     @property
     def dropped(self) -> int:

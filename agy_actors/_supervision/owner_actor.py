@@ -25,6 +25,7 @@ from agy_actors._actors.lifeline import DeathReason
 from agy_actors._actors.message import find_handler
 from agy_actors._supervision import supervisor_messages as messages
 from agy_actors._supervision.child_lifecycle import ChildLifecycle
+from agy_actors._supervision.counts import What
 from agy_actors._supervision.event_hub import Subscription
 from agy_actors._supervision.events import DeadLetter
 from agy_actors._supervision.owner_ref import OwnerRef
@@ -221,6 +222,7 @@ class OwnerActor(AsyncioActor):
         self._publish_dead_letter(kind)
 
     def _publish_dead_letter(self, kind: str) -> None:
+        self._hub.counts.add(What.DEAD_LETTERS)
         if self._hub.active:
             self._hub.publish(DeadLetter(supervisor=self.name, agent=self.name, message=kind))
 

@@ -6,6 +6,7 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from agy_actors._supervision.counts import What
 from agy_actors._supervision.events import DeadLetter
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ class Reporter:
         self._reports.put(Exited(self._name, actor))
 
     def dead_letter(self, actor: Any, message: Any) -> None:  # noqa: ARG002 (as any `Owner`)
-        """Publish that a message will not be handled. Thread-safe."""
+        """Count and publish that a message will not be handled. Thread-safe."""
+        self._hub.counts.add(What.DEAD_LETTERS)
         if self._hub.active:
             kind = type(message).__name__
             self._hub.publish(

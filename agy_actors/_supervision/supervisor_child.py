@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from agy_actors._actors import registry
 from agy_actors._actors.lifeline import DeathReason
 from agy_actors._supervision.child import Child
+from agy_actors._supervision.counts import What
 
 if TYPE_CHECKING:
     from agy_actors._supervision.owner_actor import OwnerActor
@@ -37,8 +38,13 @@ class SupervisorChild(Child):
     def actor(self) -> OwnerActor:
         return self._actor
 
+    @property
+    def kind(self) -> str:
+        return self._actor.noun
+
     def begin(self) -> None:
         if self.begun:
+            self._actor.context.hub.counts.add(What.RESTARTS, self.kind)
             self.running = True
             self._actor.lifecycle.order_resume()
             return
