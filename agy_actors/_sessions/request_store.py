@@ -240,6 +240,11 @@ class RequestStore:
     ) -> Iterator[StoredRequest]:
         """Iterate over the requests in the order in which they were accepted.
 
+    def count_queued(self) -> int:
+        """Return how many requests are `QUEUED`."""
+        query = "SELECT count(*) FROM requests WHERE state = 'queued'"
+        return self._read(lambda connection: int(connection.execute(query).fetchone()[0]))
+
         Each is as it was when the iteration came to it. No transaction stays open between two.
 
         Args:

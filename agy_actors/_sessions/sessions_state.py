@@ -317,6 +317,15 @@ class SessionsState:
         if state.is_unused:
             self.keys.pop(state.key, None)
 
+    def waiting_since(self) -> float | None:
+        """Return when the oldest waiting turn came; `None` if none waits. Callable on any thread.
+
+        The time is of the clock of the decisions.
+        """
+        # Copies, each made by one call: another thread may change the dictionaries.
+        queues = [list(state.turns.values()) for state in list(self.keys.values())]
+        return min((queue[0].since for queue in queues if queue), default=None)
+
     def first_waiting(self) -> KeyState | None:
         """Return the session that waits longest for an agent."""
         while self._queue:

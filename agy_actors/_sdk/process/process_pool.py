@@ -147,6 +147,13 @@ class ProcessPool(AsyncioActor):
         self._ends: set[asyncio.Future[None]] = set()
         """The ends of processes that are in progress."""
 
+    @property
+    def pids(self) -> list[int]:
+        """The ids of its processes. Callable from any thread."""
+        # Copies, each made by one call: the actor's thread may change the dictionaries.
+        groups = list(self._groups.values())
+        return [process.pid for group in groups for process in list(group.processes.values())]
+
     def on_receive(self, message: Any) -> Any:
         match message:
             case RequestLease():
