@@ -99,9 +99,7 @@ class MappingRef(OwnerRef):
         limit = check_in_flight(in_flight)
         timeout = check_optional_seconds("timeout", timeout, zero=True)
         keep = check_flag("return_exceptions", return_exceptions)
-        return map_prompts(
-            PromptWindow(self, self._size, check_prompts(prompts), limit), timeout, keep=keep
-        )
+        return map_prompts(self._window(check_prompts(prompts), limit), timeout, keep=keep)
 
     @overload
     def as_completed(  # pyright: ignore[reportOverlappingOverload] # `Chat`s first, then the rest
@@ -131,4 +129,15 @@ class MappingRef(OwnerRef):
         """
         forks.check(self.actor_inbox.made_in)
         limit = check_in_flight(in_flight)
-        return complete_prompts(PromptWindow(self, self._size, check_prompts(prompts), limit))
+        return complete_prompts(self._window(check_prompts(prompts), limit))
+
+    def _window(self, prompts: Iterator[Any], limit: int | None) -> PromptWindow:
+        return PromptWindow(self, self._offer, self._size, prompts, limit)
+
+    def _offer(self, message: Chat[Any]) -> ReplyFuture[ChatReply]:
+        """Ask without blocking. It does not count as an ask if the mailbox is full.
+
+        Raises:
+            MailboxFull: the prompt may be offered again.
+        """
+        raise NotImplementedError

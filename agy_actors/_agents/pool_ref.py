@@ -165,6 +165,14 @@ class PoolRef(MappingRef):
             set_about(reply, message, self)
         return reply
 
+    def _offer(self, message: Chat[Any]) -> ReplyFuture[ChatReply]:
+        reply: ReplyFuture[ChatReply] = super().ask(
+            self._job(message, None, waits=False), block=False
+        )
+        self._asks.note_reply(message, reply)
+        set_about(reply, message, self)
+        return reply
+
     def tell(self, message: Any, *, key: str | None = None) -> None:
         """Tell one of the members, and do not wait for the reply.
 

@@ -13,7 +13,7 @@ from agy_actors._actors.runtime import current_runtime
 from agy_actors._agents.agent_messages import Chat
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from types import TracebackType
 
     from agy_actors._actors.actor_ref import AsyncioActorRef
@@ -37,16 +37,24 @@ class PromptWindow:
     On leaving, prompts in progress are cancelled.
 
     Args:
-        pool: who is asked.
+        pool: who is asked, for errors.
+        offer: asks a prompt without blocking. It raises `MailboxFull` if the prompt is to be
+            offered again.
         size: the size of the pool, which the bound follows.
         prompts: prompts, or `Chat`s; taken when there is room for one more.
         in_flight: how many are in progress at most; `None` means two for each member.
     """
 
     def __init__(
-        self, pool: AsyncioActorRef, size: PoolSize, prompts: Iterator[Any], in_flight: int | None
+        self,
+        pool: AsyncioActorRef,
+        offer: Callable[[Chat], ReplyFuture[ChatReply]],
+        size: PoolSize,
+        prompts: Iterator[Any],
+        in_flight: int | None,
     ) -> None:
         self._pool = pool
+        self._offer = offer
         self._size = size
         self._prompts = prompts
         self._in_flight = in_flight
@@ -89,7 +97,7 @@ class PromptWindow:
                     break
                 self._next.append(prompt if isinstance(prompt, Chat) else Chat(prompt))
             try:
-                future = self._pool.ask(self._next[0], block=False)
+                future = self._offer(self._next[0])
             except MailboxFull:
                 break  # Others use the pool, too.
             self._next.clear()

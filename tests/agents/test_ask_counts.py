@@ -64,6 +64,16 @@ def test_a_broadcast_is_one_ask(supervisor: SupervisorRef, model: ScriptedModel)
     assert asks(supervisor) == Counter(answered=1)
 
 
+def test_prompts_that_wait_for_room_are_asked_once(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    pool = supervisor.create_pool(model.openai_config(), 1, capacity=1)
+
+    list(pool.map([f"prompt {number}" for number in range(10)], in_flight=8))
+
+    assert asks(supervisor) == Counter(answered=10)
+
+
 def test_queries_and_tells_are_no_asks(supervisor: SupervisorRef, model: ScriptedModel) -> None:
     agent = supervisor.create_agent(model.openai_config())
     sessions = supervisor.create_sessions(model.openai_config())
