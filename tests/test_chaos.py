@@ -12,11 +12,14 @@ from google.antigravity.types import StopReason, UsageMetadata
 
 from agy_actors import AgentDeadError, AskTimeout, ChatReply, TurnStalled
 from agy_actors.testing import ScriptedModel
+from tests.harnesses import until
 from tests.soak.chaos._broadcasts import Broadcast, faults_of_broadcast
 from tests.soak.chaos._ledger import Ask, judge
 from tests.soak.chaos._plan import Fault, Prompt, Style
+from tests.soak.chaos._telemetry import Telemetry
 from tests.soak.chaos._told_from_tools import lost_turns
 from tests.soak.chaos._trial import Ground, Trial
+from tests.soak.chaos._watch import Watch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,3 +130,34 @@ def test_a_trial_that_was_never_done_is_a_failure_unless_it_was_skipped(trial: O
     assert trial.failures() == []
     assert trial.summary() == "nothing: skipped, mounting is not permitted"
     assert trial.outcomes == Counter()
+
+
+def ask_of(error: BaseException | None) -> Ask:
+    return Ask(PROMPT, Style.ASK, "agent", 0.0, 1.0, error=error)
+
+
+def test_counters_that_equal_the_ledger_are_accepted_and_others_are_not(
+    supervisor: SupervisorRef, model: ScriptedModel
+) -> None:
+    watch = Watch()
+    supervisor.subscribe(watch.note)
+    with Telemetry(supervisor) as telemetry:
+        agent = supervisor.create_agent(model.openai_config())
+        agent.ask("one")
+        agent.tell(object())
+        until(lambda: watch.counts["DeadLetter"] == watch.counts["TurnEnded"] == 1)
+
+        assert list(telemetry.differences([ask_of(None)], watch)) == []
+        [lost] = telemetry.differences([], watch)
+        [crossed] = telemetry.differences([ask_of(AgentDeadError("ended"))], watch)
+        watch.counts["DeadLetter"] = watch.restarts = 2
+        watch.turns["ok"] = 0
+        found = list(telemetry.differences([ask_of(None)], watch))
+
+    assert lost == "agy_actors.asks is 1 ok, and the ledger has 0"
+    assert crossed == "agy_actors.asks is 1 ok, and the ledger has 1 AgentDeadError"
+    assert found == [
+        "agy_actors.turns is 1 ok, and the ledger has 0",
+        "agy_actors.restarts is 0, and the ledger has 2 agent",
+        "agy_actors.dead_letters is 1, and the ledger has 2",
+    ]

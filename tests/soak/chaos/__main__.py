@@ -12,10 +12,15 @@ In parallel, each trial causes one kind of fault and checks the results: broadca
 pool ends, turns that tools tell, pools whose members do not start, several programs on one
 `state_dir`, forks, and a full disk. A trial that the machine does not permit is skipped, and the
 report says so. The report ends with the violations; the exit code is 1 if there is one.
+
+With `--telemetry`, metrics count the asks, turns, restarts and dead letters, and the counters must
+equal the soak's own ledger. The trials, whose asks are not in the ledger, then have a supervisor of
+their own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import random
 import tempfile
@@ -35,11 +40,12 @@ from tests.soak.chaos._ledger import judge
 from tests.soak.chaos._model import chaotic_model
 from tests.soak.chaos._report import print_report
 from tests.soak.chaos._saboteur import Gardener, Saboteur
+from tests.soak.chaos._telemetry import Telemetry
 from tests.soak.chaos._tools import LET_GO
 from tests.soak.chaos._trial import Ground
 from tests.soak.chaos._trials import TRIALS, print_trials
 from tests.soak.chaos._watch import Watch
-from tests.soak.chaos._world import World
+from tests.soak.chaos._world import HANG_TIMEOUT, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,6 +71,7 @@ class Settings(NamedTuple):
     seed: int
     pause: float
     trouble: float
+    telemetry: bool
 
     def chance(self, who: object) -> random.Random:
         """Return a separate random generator."""
@@ -77,6 +84,10 @@ def main(
     seed: Annotated[int, typer.Option(help="What everything is drawn from.")] = 1,
     pause: Annotated[float, typer.Option(min=0.01, help="A caller's mean pause.")] = 4.0,
     trouble: Annotated[float, typer.Option(min=0.01, help="Seconds between two actions.")] = 1.5,
+    *,
+    telemetry: Annotated[
+        bool, typer.Option("--telemetry", help="Compare metrics with the ledger.")
+    ] = False,
 ) -> None:
     """Run the soak, and print the report."""
     failures = Failures()
@@ -85,7 +96,7 @@ def main(
         _warm_up()
         inventory = Inventory()
         before = inventory.megabytes
-        _run(Settings(minutes * 60, agents, seed, pause, trouble), failures)
+        _run(Settings(minutes * 60, agents, seed, pause, trouble, telemetry), failures)
         for leak in inventory.leaks():
             failures.add(leak)
         print(f"memory: {before:.0f} MB before, {inventory.megabytes:.0f} MB after")
@@ -102,11 +113,18 @@ def _warm_up() -> None:
 def _run(settings: Settings, failures: Failures) -> None:
     over = threading.Event()
     watch = Watch()
-    with chaotic_model() as model:
+    with chaotic_model() as model, contextlib.ExitStack() as left:
         world = World(model, settings.agents)
+        root = world.root
+        metrics: Telemetry | None = None
+        if settings.telemetry:
+            metrics = left.enter_context(Telemetry(root))
+            root = left.enter_context(
+                Supervisor.start(name="trials", max_restarts=8, hang_timeout=HANG_TIMEOUT)
+            )
         subscription = world.root.subscribe(watch.note, capacity=_SPARE_EVENTS)
         world.open()
-        ground = Ground(model, world.root, Path(tempfile.gettempdir()))
+        ground = Ground(model, root, Path(tempfile.gettempdir()))
         trials = list(_trials(ground, settings, over))
         workers = [*_callers(world, settings, over), *_others(world, watch, settings, over)]
         workers += trials
@@ -122,15 +140,17 @@ def _run(settings: Settings, failures: Failures) -> None:
         world.close()
         stopped = time.perf_counter()
         LET_GO.set()
+        asks = [ask for worker in workers for ask in worker.asks]
+        different = [] if metrics is None else list(metrics.differences(asks, watch))
     print(
         f"seed {settings.seed}, {settings.agents} agents, {ended - started:.0f} s; the end took"
         f" {stopped - ended:.1f} s; {subscription.dropped} events dropped"
     )
-    asks = [ask for worker in workers for ask in worker.asks]
     verdicts = judge(asks, World.without_memory)
     print_report(workers, asks, verdicts, watch)
     print_trials(trials)
-    for wrong in (*verdicts.wrong, *(wrong for worker in workers for wrong in worker.failures())):
+    of_workers = (wrong for worker in workers for wrong in worker.failures())
+    for wrong in (*verdicts.wrong, *of_workers, *different):
         failures.add(wrong)
 
 

@@ -12,10 +12,12 @@ from agy_actors import (
     AgentGivenUp,
     AgentHung,
     AgentReady,
+    AgentStarted,
     AgentStopped,
     Event,
     HarnessDied,
     HarnessStarted,
+    TurnEnded,
 )
 
 __all__ = ["Watch"]
@@ -34,6 +36,10 @@ class Watch:
         self._crashes: dict[_Key, float] = {}
         self._hangs: dict[_Key, float] = {}
         self.counts: Counter[str] = Counter()
+        self.turns: Counter[str] = Counter()
+        """How many turns have ended, by outcome: `ok`, or the name of an error's type."""
+        self.restarts = 0
+        """How many incarnations of agents were started after the first."""
         self.after_kill: list[float] = []
         """Seconds from a SIGKILL until the agent was ready again."""
         self.after_crash: list[float] = []
@@ -61,6 +67,10 @@ class Watch:
 
     def _note(self, event: AgentEvent, agent: _Key) -> None:
         match event:
+            case TurnEnded():
+                self.turns[event.error or "ok"] += 1
+            case AgentStarted():
+                self.restarts += event.restarts > 0
             case HarnessStarted() if event.pid is not None:
                 self._pids[agent] = event.pid
             case HarnessDied():
