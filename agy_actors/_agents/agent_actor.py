@@ -129,11 +129,11 @@ class AgentActor(MadeForUsers, AsyncioActor):
     # For the supervisor. Callable from any thread.
 
     @property
-    @property
     def harness_pid(self) -> int | None:
         """The process id of its `localharness`, if it has one."""
         return self._sessions.pid
 
+    @property
     def record(self) -> AgentRecord:
         """The data that outlives the incarnation."""
         return self.agent.record

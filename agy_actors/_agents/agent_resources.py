@@ -60,11 +60,11 @@ class AgentResources:
     def process_pool(self) -> AsyncioActorRef | None:
         """The actor that starts processes that agents share."""
         return None if self._processes is None else self._processes.actor_ref
+
     @property
     def shared_pids(self) -> list[int]:
         """The ids of the processes that agents share. Callable from any thread."""
         return [] if self._processes is None else self._processes.pids
-
 
     def below(self) -> AgentResources:
         """Return the resources of a supervisor below."""

@@ -235,15 +235,18 @@ class RequestStore:
         """Return a request; `None` if there is none with the id, or no longer."""
         return self._one("id = ?", (id,))
 
+    def count_queued_soon(self, seconds: float) -> int | None:
+        """Return how many are `QUEUED`; `None` if other threads use the file for so long."""
+        query = "SELECT count(*) FROM requests WHERE state = 'queued'"
+        with self._failures():
+            return self._database.read_soon(
+                lambda connection: int(connection.execute(query).fetchone()[0]), seconds
+            )
+
     def list(
         self, key: str | None = None, state: RequestState | None = None
     ) -> Iterator[StoredRequest]:
         """Iterate over the requests in the order in which they were accepted.
-
-    def count_queued(self) -> int:
-        """Return how many requests are `QUEUED`."""
-        query = "SELECT count(*) FROM requests WHERE state = 'queued'"
-        return self._read(lambda connection: int(connection.execute(query).fetchone()[0]))
 
         Each is as it was when the iteration came to it. No transaction stays open between two.
 

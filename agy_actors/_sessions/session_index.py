@@ -106,6 +106,14 @@ class SessionIndex:
     def __len__(self) -> int:
         return self._read(_count)
 
+    def count_soon(self, seconds: float) -> int | None:
+        """Return the number of sessions; `None` if other threads use the file for so long."""
+
+        def read(work: Callable[[sqlite3.Connection], int | None]) -> int | None:
+            return self._database.read_soon(work, seconds)
+
+        return self._run(read, _count)
+
     def keys(self) -> Iterator[str]:
         """Iterate over the keys, sorted by code point.
 

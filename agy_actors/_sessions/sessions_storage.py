@@ -81,6 +81,20 @@ class SessionsStorage:
                 self._requests = RequestStore(self.folder)
             return self._requests
 
+    def count_soon(self, seconds: float) -> tuple[int | None, int | None]:
+        """Return the number of sessions, and how many durable requests are queued.
+
+        Args:
+            seconds: how long to wait for other threads that use the same file. What cannot be read
+                in time is `None`. If the requests were not opened, they are 0.
+
+        Raises:
+            SessionStorageError: a file cannot be read.
+        """
+        requests = self._requests
+        queued = 0 if requests is None else requests.count_queued_soon(seconds)
+        return self.index.count_soon(seconds), queued
+
     def cancel_requests(self, key: str) -> None:
         """Cancel the durable requests of a session that wait, if they can be read."""
         try:

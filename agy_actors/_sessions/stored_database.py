@@ -96,6 +96,25 @@ class StoredDatabase:
         with self._lock, self._use() as connection:
             return work(connection)
 
+    def read_soon(self, work: Callable[[sqlite3.Connection], T], seconds: float) -> T | None:
+        """Call `work` as `read` does; return `None` if other threads use the file for too long.
+
+        Args:
+            work: reads from the connection.
+            seconds: how long to wait for other threads.
+
+        Raises:
+            Exception: as for `read`.
+        """
+        forks.check(self._made_in)
+        if not self._lock.acquire(timeout=seconds):
+            return None
+        try:
+            with self._use() as connection:
+                return work(connection)
+        finally:
+            self._lock.release()
+
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Call `work` with the connection, in a transaction that no other process writes in.
 

@@ -2,7 +2,9 @@
 
 They are plain attributes of agents, pools, sessions and supervisors, and exact counts that the
 actors update. No message is sent, so nothing here waits for an actor that hangs, starts or is busy.
-Each number is correct for one moment, but not all for the same moment.
+The numbers of sessions and of their requests are in files; if another thread uses one for long, the
+last known number is reported. Each number is correct for one moment, but not all for the same
+moment.
 """
 
 from __future__ import annotations
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
     from agy_actors._supervision.owner_actor import OwnerActor
 
 __all__ = ["Readings", "TreeReader"]
+
+_PATIENCE = 0.05
+"""Seconds to wait for a thread that uses the database of sessions. Arbitrary: longer than its usual
+transactions, and short enough for a collection. After that the last known number is reported."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -80,6 +86,8 @@ class TreeReader:
         self.owners = OwnerNames()
         self._probes: dict[asyncio.AbstractEventLoop, LagProbe] = {}
         """The probes of the loops that the last reading found."""
+        self._stored: dict[str, tuple[int, int]] = {}
+        """How many sessions and queued requests were found last, by the URN of the sessions."""
 
     def read(self) -> Readings:
         """Return the numbers."""
@@ -92,14 +100,17 @@ class TreeReader:
     def forget(self) -> None:
         """Drop everything that refers to actors."""
         self._probes = {}
+        self._stored = {}
 
     def _read_tree(self, root: OwnerActor, readings: Readings) -> None:
         probes: dict[asyncio.AbstractEventLoop, LagProbe] = {}
         pids = set(root.context.kinds.shared.shared_pids)
         readings.actors[self.owners.label(root.name), root.noun] += 1
+        urns: set[str] = set()
         left = [root]
         while left:
             owner = left.pop()
+            urns.add(owner.actor_urn)
             label = self.owners.label(owner.name)
             self._read_actor(label, owner, owner.actor_ref, readings, probes)
             self._read_owner(label, owner, readings)
@@ -115,6 +126,7 @@ class TreeReader:
                     pids.add(child.actor.harness_pid or 0)
         readings.processes = len(pids - {0})
         self._probes = probes
+        self._stored = {urn: found for urn, found in self._stored.items() if urn in urns}
 
     def _read_actor(
         self,
@@ -145,20 +157,27 @@ class TreeReader:
         loop = loop_of(owner)
         if since is not None and loop is not None:
             _raise_to(readings.oldest, label, loop.time() - since)
-        storage = owner.storage
-        if storage is None:
-            return
-        try:
-            total = len(storage.index)
-            requests = storage.requests(make=False)
-            queued = 0 if requests is None else requests.count_queued()
-        except SessionStorageError as error:  # The metrics of everything else are not lost.
-            logger.warning("The metrics lack the sessions {!r}: {}", owner.name, error)
-            return
+        total, queued = self._count_stored(owner)
         awake = owner.state.awake
         readings.sessions[label, "awake"] += awake
         readings.sessions[label, "asleep"] += max(0, total - awake)
         readings.requests[label] += queued
+
+    def _count_stored(self, owner: SessionsActor) -> tuple[int, int]:
+        """Return the number of sessions and of queued requests, or what was known last."""
+        total, queued = self._stored.get(owner.actor_urn, (0, 0))
+        storage = owner.storage
+        if storage is None:
+            return total, queued
+        try:
+            found, waiting = storage.count_soon(_PATIENCE)
+        except SessionStorageError as error:  # Perhaps they end just now.
+            logger.debug("The sessions {!r} cannot be counted: {}", owner.name, error)
+            return total, queued
+        total = total if found is None else found
+        queued = queued if waiting is None else waiting
+        self._stored[owner.actor_urn] = total, queued
+        return total, queued
 
 
 def _raise_to(greatest: dict[str, float], owner: str, value: float) -> None:

@@ -390,3 +390,29 @@ def test_a_metric_that_cannot_be_read_does_not_hide_other_supervisors(
         monkeypatch.setattr(broken._source._tree, "read", fail)
 
         assert collected.values("agy_actors.actors", "agy_actors.root") == {"second": 1}
+
+
+def test_the_metrics_do_not_wait_for_a_thread_that_uses_the_files_of_sessions(
+    model: ScriptedModel, collected: Collected, tmp_path: Path
+) -> None:
+    inside, let_go = threading.Event(), threading.Event()
+    with Supervisor.start(state_dir=tmp_path) as supervisor:
+        collected.observe(supervisor)
+        sessions = supervisor.create_sessions(model.openai_config())
+        sessions["ada"].ask("one")
+        assert collected.total("agy_actors.sessions") == 1
+
+        def use(_: object) -> None:
+            inside.set()
+            let_go.wait(PATIENCE)
+
+        database = sessions._storage.index._database
+        user = threading.Thread(target=lambda: database.read(use))
+        user.start()
+        assert inside.wait(PATIENCE)
+        try:
+            assert collected.total("agy_actors.sessions") == 1
+            assert user.is_alive()
+        finally:
+            let_go.set()
+            user.join()
