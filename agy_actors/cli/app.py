@@ -8,30 +8,27 @@ closed it, 143 after SIGTERM. The last three are 128 plus the signal's number, a
 from __future__ import annotations
 
 import importlib.metadata
-import logging
 import math
 import shutil
 import signal
 import sys
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (typer evaluates the annotations)
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from loguru import logger
 from rich.text import Text
 
 from agy_actors import (
     AgyActorsError,
     InvalidConfig,
-    carry_over_logging,
     raise_open_file_limit,
 )
-from agy_actors.cli import chat_command, demo_command, map_command
+from agy_actors.cli import chat_command, demo_command, map_command, top_command
 from agy_actors.cli.answer_schema import read_schema
 from agy_actors.cli.answering import Answering
 from agy_actors.cli.console import console
+from agy_actors.cli.log_output import LogLevel, show_logs
 from agy_actors.cli.model_choice import ModelOptions
 from agy_actors.cli.option_text import read_option_text
 from agy_actors.cli.prompt_template import PromptTemplate
@@ -60,15 +57,6 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # A local variable may hold an API key.
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class LogLevel(StrEnum):
-    """The lowest level of log lines to show."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 ModelName = Annotated[
@@ -309,6 +297,34 @@ def chat(
         _exit(complete=chat_command.chat(options, ModelOptions(model, base_url, rehearse)))
 
 
+@app.command()
+def top(
+    url: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="URL",
+            help="The url of the serve_top of a running program, such as http://127.0.0.1:8123."
+            " Its token is read from AGY_ACTORS_TOP_TOKEN, or asked for.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    demo: Annotated[
+        bool,
+        typer.Option("--demo", help="Show scripted agents whose processes are killed."),
+    ] = False,
+) -> None:
+    """Watch the agents of a running program: the tree, turns, queues, restarts and events.
+
+    Keys cancel a turn, restart an agent and shut down; ? lists them. The program calls
+    agy_actors.telemetry.serve_top, which prints nothing: print its url and its token there.
+
+    Exit code: 0 after q, 2 if the program cannot be watched.
+    """
+    with _reporting_errors(None):
+        top_command.top(url, demo=demo)
+
+
 def main() -> None:
     """Run the command line and exit."""
     prepare_streams()
@@ -351,7 +367,7 @@ def _seconds(timeout: float | None) -> float | None:
 def _reporting_errors(level: LogLevel | None) -> Iterator[None]:
     """Print an error as one message and exit with the code for it."""
     if level is not None:
-        _show_logs(level)
+        show_logs(level)
     try:
         yield
     except (UsageProblem, InvalidConfig) as problem:
@@ -372,25 +388,3 @@ def _reporting_errors(level: LogLevel | None) -> Iterator[None]:
 def _print_error(error: Exception) -> None:
     # Not with typer: it replaces a stream whose encoding is ASCII.
     console(stderr=True).print(Text(f"agy-actors: {error}"))
-
-
-def _show_logs(level: LogLevel) -> None:
-    logger.remove()
-    # A function, because a live display replaces `sys.stderr`. No values of variables
-    # (`diagnose`), because one may be an API key.
-    logger.add(
-        _write_error,
-        level=level.value.upper(),
-        backtrace=False,
-        diagnose=False,
-        colorize=sys.stderr is not None and sys.stderr.isatty(),
-    )
-    logger.enable("agy_actors")
-    carry_over_logging()
-    # The SDK adds a handler to the root logger, which would print these lines a second time.
-    logging.getLogger("pykka").propagate = False
-
-
-def _write_error(line: str) -> None:
-    if sys.stderr is not None:
-        sys.stderr.write(line)
