@@ -116,12 +116,14 @@ def _run(settings: Settings, failures: Failures) -> None:
     with chaotic_model() as model, contextlib.ExitStack() as left:
         world = World(model, settings.agents)
         root = world.root
-        metrics: Telemetry | None = None
+        metrics: list[Telemetry] = []
+        trial_watch = Watch()
         if settings.telemetry:
-            metrics = left.enter_context(Telemetry(root))
             root = left.enter_context(
                 Supervisor.start(name="trials", max_restarts=8, hang_timeout=HANG_TIMEOUT)
             )
+            root.subscribe(trial_watch.note, capacity=_SPARE_EVENTS)
+            metrics = [left.enter_context(Telemetry(one)) for one in (world.root, root)]
         subscription = world.root.subscribe(watch.note, capacity=_SPARE_EVENTS)
         world.open()
         ground = Ground(model, root, Path(tempfile.gettempdir()))
@@ -141,7 +143,11 @@ def _run(settings: Settings, failures: Failures) -> None:
         stopped = time.perf_counter()
         LET_GO.set()
         asks = [ask for worker in workers for ask in worker.asks]
-        different = [] if metrics is None else list(metrics.differences(asks, watch))
+        different: list[str] = []
+        if metrics:
+            root.stop()
+            different += metrics[0].differences(asks, watch)
+            different += metrics[1].differences(None, trial_watch)
     print(
         f"seed {settings.seed}, {settings.agents} agents, {ended - started:.0f} s; the end took"
         f" {stopped - ended:.1f} s; {subscription.dropped} events dropped"

@@ -35,6 +35,7 @@ class Telemetry:
     """The metrics of the soak's supervisor."""
 
     def __init__(self, supervisor: SupervisorRef) -> None:
+        self._name = supervisor.name
         self._reader = InMemoryMetricReader()
         self._provider = MeterProvider([self._reader], shutdown_on_exit=False)
         self._instrumentation = instrument(supervisor, meter_provider=self._provider)
@@ -51,12 +52,16 @@ class Telemetry:
         self._instrumentation.close()
         self._provider.shutdown()
 
-    def differences(self, asks: Sequence[Ask], watch: Watch) -> Iterator[str]:
-        """Return how the counters differ from the ledger. Call it when everything has ended."""
+    def differences(self, asks: Sequence[Ask] | None, watch: Watch) -> Iterator[str]:
+        """Return how the counters differ from the ledger. Call it when everything has ended.
+
+        Args:
+            asks: all asks; `None` if the ledger does not have them.
+            watch: has all events.
+        """
         found = self._counters()
         found["agy_actors.restarts"].pop("supervisor", None)  # No event tells of these.
-        expected = {
-            "agy_actors.asks": Counter(map(_outcome_of, asks)),
+        expected: dict[str, Counter[str]] = {
             "agy_actors.turns": watch.turns,
             "agy_actors.restarts": Counter(agent=watch.restarts),
             "agy_actors.hangs": Counter({_ALL: watch.counts["AgentHung"]}),
@@ -64,13 +69,18 @@ class Telemetry:
             "agy_actors.dead_letters": Counter({_ALL: watch.counts["DeadLetter"]}),
             "agy_actors.quota_holds": Counter({_ALL: watch.counts["QuotaHold"]}),
         }
+        if asks is not None:
+            expected["agy_actors.asks"] = Counter(map(_outcome_of, asks))
         for name, numbers in expected.items():
             counted = found.get(name, Counter())
             if set(numbers) == {_ALL}:
                 counted = Counter({_ALL: counted.total()})
-            print(f"{name}: {_text(counted)}")
+            print(f"{self._name}, {name}: {_text(counted)}")
             if +numbers != +counted:
-                yield f"{name} is {_text(counted)}, and the ledger has {_text(numbers)}"
+                yield (
+                    f"{name} of {self._name} is {_text(counted)}, and the ledger has"
+                    f" {_text(numbers)}"
+                )
 
     def _counters(self) -> dict[str, Counter[str]]:
         data = self._reader.get_metrics_data()
