@@ -12,8 +12,8 @@ from loguru import logger
 from agy_actors._agents.agent_statistics import AgentState
 from agy_actors._agents.tally import Tally
 from agy_actors._sdk.error_text import redact
-from agy_actors._supervision.events import DeadLetter
 from agy_actors._supervision.counts import What
+from agy_actors._supervision.events import DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,8 +106,8 @@ class AgentIncarnation:
         Callable from any thread.
         """
         self.record.dead_letters += 1
-        self._publish(DeadLetter, message=type(message).__name__)
         self.spec.hub.counts.add(What.DEAD_LETTERS)
+        self._publish(DeadLetter, message=type(message).__name__)
 
     def drop(self, message: object, error: BaseException) -> None:
         """Make a dead letter of a message that was told and could not be handled."""
