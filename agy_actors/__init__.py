@@ -53,6 +53,7 @@ from agy_actors._agents.agent_messages import (
 from agy_actors._agents.agent_ref import AgentRef
 from agy_actors._agents.agent_statistics import AgentState, AgentStatistics
 from agy_actors._agents.approvals import ConfirmationAsked, QuestionAsked, confirmations, questions
+from agy_actors._agents.budget import Budget, BudgetStatistics
 from agy_actors._agents.chat_stream import ChatStream
 from agy_actors._agents.creation_messages import (
     CreateAgent,
@@ -62,6 +63,7 @@ from agy_actors._agents.creation_messages import (
 )
 from agy_actors._agents.events import (
     AgentFellAsleep,
+    BudgetUsedUp,
     ModelRetrying,
     ModelSilent,
     QuotaHold,
@@ -89,6 +91,7 @@ from agy_actors._sdk.available_tools import ToolInfo
 from agy_actors._sdk.errors import (
     AgentDeadError,
     AgentStartError,
+    BudgetExceeded,
     CompactionFailed,
     ConversationCorrupt,
     ConversationInUse,
@@ -191,6 +194,10 @@ __all__ = [
     "AvailableTools",
     "Backoff",
     "BlockingCallWarning",
+    "Budget",
+    "BudgetExceeded",
+    "BudgetStatistics",
+    "BudgetUsedUp",
     "Cancel",
     "Chat",
     "ChatReply",

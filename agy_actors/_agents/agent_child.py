@@ -46,7 +46,7 @@ class AgentChild(IncarnationChild):
         self, spec: AgentSpec, reporter: Owner, *, tally: Tally | None = None, **fields: Any
     ) -> None:
         self.spec = spec
-        self.record = AgentRecord(tally)
+        self.record = AgentRecord(tally, spec.budgets)
         self._reporter = reporter
         first = self._make_incarnation()
         super().__init__(first, AgentRef(first), name=spec.name, **fields)

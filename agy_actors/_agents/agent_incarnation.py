@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from loguru import logger
 
 from agy_actors._agents.agent_statistics import AgentState
+from agy_actors._agents.budgets import NO_BUDGETS
 from agy_actors._agents.tally import Tally
 from agy_actors._sdk.error_text import redact
 from agy_actors._supervision.counts import What
@@ -137,4 +138,5 @@ class AgentIncarnation:
         """
         record = copy.copy(self.record)
         record.tally = Tally()
+        record.budgets = NO_BUDGETS
         self.record = record

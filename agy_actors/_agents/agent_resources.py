@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agy_actors._actors.actor_ref import AsyncioActorRef
+    from agy_actors._agents.budgets import Budgets
     from agy_actors._agents.rate_limit import PaceBoard
     from agy_actors._agents.turn_slots import TurnSlots
     from agy_actors._sdk.process.process_pool import ProcessPool
@@ -32,6 +33,7 @@ class AgentResources:
         slots: the turns that run in the whole tree.
         processes: starts processes that agents share; `None` if each agent has its own.
         spacing: the least seconds between turn starts of agents of one API key.
+        budgets: the budgets that limit the turns of the agents.
         above: the resources of the supervisor above.
     """
 
@@ -44,12 +46,14 @@ class AgentResources:
         slots: TurnSlots,
         processes: ProcessPool | None,
         spacing: float,
+        budgets: Budgets,
         above: AgentResources | None = None,
     ) -> None:
         self.save_dir = save_dir
         self.durable = durable
         self.pace = pace
         self.slots = slots
+        self.budgets = budgets
         self.tally: Tally = Tally(None if above is None else above.tally)
         self.open_files = OpenFiles()
         self._processes = processes
@@ -57,17 +61,25 @@ class AgentResources:
         self._keeper: PaceKeeper | None = None
 
     @property
-    def process_pool(self) -> AsyncioActorRef | None:
-        """The actor that starts processes that agents share."""
-        return None if self._processes is None else self._processes.actor_ref
-
-    @property
     def shared_pids(self) -> list[int]:
         """The ids of the processes that agents share. Callable from any thread."""
         return [] if self._processes is None else self._processes.pids
 
-    def below(self) -> AgentResources:
-        """Return the resources of a supervisor below."""
+    @property
+    def process_pool(self) -> AsyncioActorRef | None:
+        """The actor that starts processes that agents share."""
+        return None if self._processes is None else self._processes.actor_ref
+
+    def below(self, budget: object, owner: str) -> AgentResources:
+        """Return the resources of a supervisor, a pool or sessions below.
+
+        Args:
+            budget: its own budget; `None` if it has none.
+            owner: what it is, as errors about the budget name it.
+
+        Raises:
+            InvalidConfig: `budget` is something else.
+        """
         return AgentResources(
             save_dir=self.save_dir,
             durable=self.durable,
@@ -75,6 +87,7 @@ class AgentResources:
             slots=self.slots,
             processes=self._processes,
             spacing=self._spacing,
+            budgets=self.budgets.below(budget, owner),
             above=self,
         )
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from agy_actors._actors.actor_ref import AsyncioActorRef
+    from agy_actors._agents.budgets import Budgets
     from agy_actors._agents.creation_messages import CreateAgent
     from agy_actors._agents.rate_limit import PaceBoard
     from agy_actors._agents.turn_slots import TurnSlots
@@ -60,6 +61,7 @@ def build_spec(
     hub: EventHub,
     pace: PaceBoard,
     slots: TurnSlots,
+    budgets: Budgets,
     process_pool: AsyncioActorRef | None = None,
 ) -> AgentSpec:
     """Build an agent's spec.
@@ -74,6 +76,7 @@ def build_spec(
         hub: where the agent's events go.
         pace: the paces of API keys.
         slots: the turns that run under the same supervisor.
+        budgets: the budgets above the agent.
         process_pool: the actor that has shared processes; `None` if each agent has its own.
 
     Raises:
@@ -87,6 +90,7 @@ def build_spec(
         )
     check_config(config, name)
     check_restart(message.restart)
+    budgets = budgets.below(message.budget, f"agent {name!r}").reporting_to(hub, supervisor)
     if not isinstance(message.retry, RetryPolicy):
         raise InvalidConfig(f"retry must be an agy_actors.RetryPolicy, got {message.retry!r}")
     for field, bound in (
@@ -148,6 +152,7 @@ def build_spec(
         hub=hub,
         pace=pace,
         slots=slots,
+        budgets=budgets,
         process_pool=process_pool,
         pace_key=_pace_key(config),
         secrets=secrets,

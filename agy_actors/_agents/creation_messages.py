@@ -9,6 +9,7 @@ from google.antigravity import AgentConfig
 
 from agy_actors._actors.message import Message
 from agy_actors._agents.agent_ref import AgentRef
+from agy_actors._agents.budget import Budget  # noqa: TC001 (for `typing.get_type_hints`)
 from agy_actors._agents.retry_policy import RetryPolicy
 from agy_actors._sdk.make_agent import copy_config
 from agy_actors._supervision.creation import Creation, fix_name
@@ -62,6 +63,9 @@ class CreateAgent(Creation[AgentRef]):
 
     stop_timeout: float = 10.0
     """The seconds within which it must end, or finish its turns when it is drained."""
+
+    budget: Budget | None = None
+    """Limits the tokens of its turns; `None` for no limit of its own."""
 
     def __post_init__(self) -> None:
         fix_creation(self)

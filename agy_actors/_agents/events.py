@@ -11,6 +11,7 @@ from agy_actors._supervision.events import AgentEvent
 
 __all__ = [
     "AgentFellAsleep",
+    "BudgetUsedUp",
     "ModelRetrying",
     "ModelSilent",
     "QuotaHold",
@@ -110,6 +111,28 @@ class QuotaHold(Event):
 
     seconds: float
     """Seconds until a turn may start."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetUsedUp(Event):
+    """The tokens of a `Budget` are used up, so no turn below starts. This is also a WARNING.
+
+    It is published once, and not for each turn that is refused; and again if the budget is used up
+    again after it had room. If several share the budget, only the supervisors above the agent that
+    used it up publish the event.
+    """
+
+    budget: str
+    """Whose budget it is, such as `"pool 'workers'"`."""
+
+    tokens: int
+    """How many tokens may be used in the window of the budget."""
+
+    within: float
+    """The length of the window, in seconds; infinity for a window without an end."""
+
+    retry_after: float
+    """Seconds after which a turn can start, if running turns use no more tokens."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

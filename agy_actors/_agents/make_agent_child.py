@@ -40,6 +40,7 @@ def make_agent_spec(owner: OwnerActor, name: str, message: CreateAgent) -> Agent
         hub=owner.lifecycle.hub,
         pace=resources.pace,
         slots=resources.slots,
+        budgets=resources.budgets,
         process_pool=resources.process_pool,
     )
 

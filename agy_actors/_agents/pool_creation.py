@@ -8,6 +8,7 @@ from typing import ClassVar
 from google.antigravity import AgentConfig  # noqa: TC002 (for `typing.get_type_hints`)
 
 from agy_actors._actors.message import Message
+from agy_actors._agents.budget import Budget  # noqa: TC001 (for `typing.get_type_hints`)
 from agy_actors._agents.creation_messages import CreateAgent, fix_creation
 from agy_actors._agents.pool_ref import PoolRef
 from agy_actors._agents.retry_policy import RetryPolicy
@@ -62,6 +63,9 @@ class CreatePool(Creation[PoolRef]):
     keep_conversation: bool = False
     """Whether all turns of a member use one conversation, instead of a new one for each turn.
     `CONSISTENT_HASH` implies it."""
+
+    budget: Budget | None = None
+    """Limits the tokens of all its turns; `None` for no limit of its own."""
 
     restart: ClassVar[Restart] = Restart.PERMANENT
     """A pool that fails is restarted."""

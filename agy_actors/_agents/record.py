@@ -11,6 +11,7 @@ from google.antigravity.types import StepSource, StepStatus, StepType, UsageMeta
 
 from agy_actors._actors.future import ReplyFuture
 from agy_actors._agents.agent_messages import Send
+from agy_actors._agents.budgets import NO_BUDGETS, Budgets
 from agy_actors._agents.events import TurnEnded
 from agy_actors._agents.tally import Tally
 from agy_actors._agents.trigger_turns import Notices
@@ -75,6 +76,8 @@ class AgentSpec:
     """The rate limits of API keys."""
     slots: TurnSlots = dataclasses.field(repr=False, compare=False)
     """The limit of running turns."""
+    budgets: Budgets = dataclasses.field(default=NO_BUDGETS, repr=False, compare=False)
+    """The budgets of tokens that limit its turns, and those above."""
     pace_key: str
     """What agents with a common quota share: a fingerprint of the API key, or the service's
     address."""
@@ -148,10 +151,12 @@ class AgentRecord:
 
     Args:
         tally: the supervisor's counts.
+        budgets: the budgets that its tokens count for.
     """
 
-    def __init__(self, tally: Tally | None = None) -> None:
+    def __init__(self, tally: Tally | None = None, budgets: Budgets = NO_BUDGETS) -> None:
         self.tally = tally or Tally()
+        self.budgets = budgets
         self.turns = 0
         """How many turns were taken up."""
         self.restarts = 0
@@ -293,7 +298,9 @@ class AgentRecord:
     def count_usage(self, conversation: UsageMetadata) -> None:
         """Update the usage from the session's report for the conversation."""
         before, self._usage = self._usage, self._usage_base + conversation
-        self.tally.note_usage(self._usage - before)
+        spent = self._usage - before
+        self.tally.note_usage(spent)
+        self.budgets.count(spent.total_token_count or 0)
 
     def compaction_indices(self) -> list[int]:
         """Return the indices of the steps in the history that compacted the context."""

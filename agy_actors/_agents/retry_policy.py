@@ -10,7 +10,13 @@ import tenacity
 from agy_actors._actors.arguments import check_flag, check_integer, shown
 from agy_actors._actors.errors import InvalidConfig
 from agy_actors._actors.retry_state import retry_state
-from agy_actors._sdk.errors import QuotaExceeded, TurnCancelled, TurnError, TurnInterrupted
+from agy_actors._sdk.errors import (
+    BudgetExceeded,
+    QuotaExceeded,
+    TurnCancelled,
+    TurnError,
+    TurnInterrupted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +54,8 @@ class RetryPolicy:
     """Which errors are retried; by default only a crash of the agent."""
 
     wait: WaitBaseT = dataclasses.field(default_factory=tenacity.wait_none)
-    """Seconds before the next attempt; at least the seconds that a `QuotaExceeded` asks for."""
+    """Seconds before the next attempt; at least the `retry_after` of a `QuotaExceeded` or a
+    `BudgetExceeded`."""
 
     stop: StopBaseT = tenacity.stop_never
     """When to stop trying, apart from `attempts`; for example `tenacity.stop_after_delay(60)`."""
@@ -87,6 +94,6 @@ class RetryPolicy:
         if not self.retry(state) or self.stop(state):
             return None
         wait = max(0.0, float(self.wait(state)))
-        if isinstance(error, QuotaExceeded) and error.retry_after is not None:
+        if isinstance(error, QuotaExceeded | BudgetExceeded) and error.retry_after is not None:
             wait = max(wait, error.retry_after)
         return wait

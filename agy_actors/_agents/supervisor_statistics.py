@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from google.antigravity.types import UsageMetadata
 
+    from agy_actors._agents.budget import BudgetStatistics
+
 __all__ = ["GetSupervisorStatistics", "SupervisorStatistics"]
 
 
@@ -52,7 +54,11 @@ class SupervisorStatistics:
 
     total_usage: UsageMetadata
     """The tokens that its agents have used since it started, up to the last ended turn of each
-    agent."""
+    agent. The tokens of agents with a budget are counted while a turn runs."""
+
+    budgets: tuple[BudgetStatistics, ...] = ()
+    """The budgets that limit its turns: those of the supervisors above, of itself, and of all
+    below. A budget that several share is there once."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

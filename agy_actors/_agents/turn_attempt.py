@@ -123,7 +123,9 @@ class TurnAttempts:
     async def _start(self, session: Session, running: RunningTurn, message: Any) -> None:
         session.allow_tools()
         if isinstance(message, FollowTurn):
-            return  # The harness has begun it.
+            # The harness has begun it. If a budget is used up, it is halted.
+            self._agent.spec.budgets.check(self._who)
+            return
         await self._finish_unasked_turn(session)
         if isinstance(message, TriggerTurn):
             await session.notify(message.texts)
@@ -169,7 +171,10 @@ class TurnAttempts:
             self._slot.has_step()
             if step is None:
                 break
-            self._agent.record.note_step(step)
+            record = self._agent.record
+            record.note_step(step)
+            if record.budgets:  # They are to be up to date while the turn runs.
+                record.count_usage(session.usage)
             if session.begun:
                 early.clear()
                 self._take_step(step, running)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agy_actors._actors.message import Lane, Message
-from agy_actors._agents.agent_messages import ChatReply
+from agy_actors._agents.agent_messages import ChatReply, Send
 
 if TYPE_CHECKING:
     from agy_actors._agents import agent_messages as messages
     from agy_actors._agents.stream_buffer import StreamBuffer
 
-__all__ = ["FollowTurn", "StreamChat", "TriggerTurn"]
+__all__ = ["FollowTurn", "StreamChat", "TriggerTurn", "unseen_end"]
 
 
 class StreamChat(Message[ChatReply]):
@@ -44,3 +44,12 @@ class FollowTurn(Message[None]):
     __slots__ = ()
 
     lane = Lane.TURN
+
+
+def unseen_end(message: object) -> str:
+    """Return the log line for the error of a turn that no asker waits for."""
+    if isinstance(message, Send):
+        return "A sent turn ended: {}"
+    if isinstance(message, FollowTurn | TriggerTurn):
+        return "A turn of a trigger ended: {}"
+    return "A turn without a waiting asker ended: {}"

@@ -23,11 +23,12 @@ from agy_actors._agents.events import TurnRetried, TurnStarted, TurnWaiting
 from agy_actors._agents.running_turn import RunningTurn
 from agy_actors._agents.turn import Turn
 from agy_actors._agents.turn_attempt import TurnAttempts
-from agy_actors._agents.turn_messages import FollowTurn, TriggerTurn
-from agy_actors._agents.turn_start import wait_for_start
+from agy_actors._agents.turn_messages import FollowTurn, TriggerTurn, unseen_end
+from agy_actors._agents.turn_start import check_budgets, wait_for_start
 from agy_actors._sdk.errors import (
     RENEWING,
     AgentDeadError,
+    BudgetExceeded,
     ConversationInUse,
     TurnError,
     TurnInterrupted,
@@ -126,16 +127,18 @@ class TurnRunner:
         assert running is not None
         running.task = asyncio.current_task()
         reply_to = running.envelope.reply_to
-        is_sent = isinstance(message, Send)
-        if is_sent and reply_to is not None and not self.agent.record.knows(running.envelope):
-            reply_to.set(None)  # A `Send` is answered when it starts.
+        is_sent, goes_on = isinstance(message, Send), self.agent.record.knows(running.envelope)
+        # A `Send` is answered when it starts, unless it is refused.
+        is_answered = is_sent and (goes_on or not self.agent.spec.budgets.retry_after)
+        if is_answered and reply_to is not None and not goes_on:
+            reply_to.set(None)
         try:
             reply = await self._take_turn(running, message)
         except AgyActorsError as error:
-            if reply_to is not None and not is_sent:
+            if reply_to is not None and not is_answered:
                 raise
             # No asker waits for the reply, and the agent must not crash because of the error.
-            self.agent.log.warning(_unseen_end(message), type(error).__name__)
+            self.agent.log.warning(unseen_end(message), type(error).__name__)
             return None
         return None if is_sent else reply
 
@@ -256,7 +259,8 @@ class TurnRunner:
             running.cancelling.cancel()
         if self.sessions.lost_process:  # The turn ended before it could notice.
             self._crash(TurnInterrupted(f"the process of {self._who} died"))
-        self.sessions.renew()
+        if not isinstance(failure, BudgetExceeded):  # Otherwise the session was not used.
+            self.sessions.renew()
         self.sessions.schedule_idle_close()
         agent.move(self.sessions.resting_state)
         self._on_end()
@@ -283,6 +287,8 @@ class TurnRunner:
         if pause > 0:
             await running.until_cancelled(asyncio.sleep(pause))
         begun = isinstance(pending.envelope.message, FollowTurn)  # By a trigger, in the harness.
+        if not begun:
+            check_budgets(agent, pending)
         if not begun and (spec.pace.restricts(spec.pace_key) or not slot.take()):
             start = wait_for_start(agent, slot, pending, on_wait=self._announce_wait)
             held = running.until_cancelled(start)
@@ -299,6 +305,8 @@ class TurnRunner:
                     raise turn_errors.cancelled(self._who, running.turn) from None
                 raise
             slot.restart_clock()
+        if not begun:  # Other turns may have used up a budget meanwhile.
+            check_budgets(agent, pending)
 
     def _announce_wait(self) -> None:
         """Publish that the running turn waits for its start. Called on any thread."""
@@ -384,15 +392,6 @@ class TurnRunner:
         kind = type(decision.error).__name__
         record.end_turn(agent.spec, pending, now - pending.started, kind)
         return decision.error
-
-
-def _unseen_end(message: object) -> str:
-    """Return the log line for the error of a turn that no asker waits for."""
-    if isinstance(message, Send):
-        return "A sent turn ended: {}"
-    if isinstance(message, FollowTurn | TriggerTurn):
-        return "A turn of a trigger ended: {}"
-    return "A turn without a waiting asker ended: {}"
 
 
 async def _forever() -> None:

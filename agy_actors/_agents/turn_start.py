@@ -1,4 +1,7 @@
-"""A turn waits before its start: for the rate limit of its API key, then for a free slot."""
+"""What comes before the start of a turn: the check of its budgets, and its waits.
+
+It waits for the rate limit of its API key, then for a free slot.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agy_actors._actors.call_chain import current_caller
 from agy_actors._agents.agent_statistics import AgentState
+from agy_actors._sdk.errors import BudgetExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +19,20 @@ if TYPE_CHECKING:
     from agy_actors._agents.record import PendingTurn
     from agy_actors._agents.turn_slots import TurnSlot
 
-__all__ = ["wait_for_start"]
+__all__ = ["check_budgets", "wait_for_start"]
+
+
+def check_budgets(agent: AgentIncarnation, pending: PendingTurn) -> None:
+    """Refuse the next attempt of a turn if a budget is used up.
+
+    Raises:
+        BudgetExceeded: it names the budget.
+    """
+    try:
+        agent.spec.budgets.check(str(agent))
+    except BudgetExceeded:
+        pending.refusals += 1  # So a retry policy does not try for ever.
+        raise
 
 
 async def wait_for_start(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from google.antigravity.types import ToolCall  # noqa: TC002 (for `typing.get_type_hints`)
 
 from agy_actors._actors.errors import ActorDeadError, AgyActorsError, InvalidConfig
@@ -11,6 +13,7 @@ __all__ = [
     "RENEWING",
     "AgentDeadError",
     "AgentStartError",
+    "BudgetExceeded",
     "CompactionFailed",
     "ConversationCorrupt",
     "ConversationInUse",
@@ -157,6 +160,44 @@ class QuotaExceeded(ModelError):
     ) -> None:
         super().__init__(message, status=429, text=text, tool_calls=tool_calls)
         self.retry_after = retry_after
+
+
+class BudgetExceeded(TurnError):
+    """Raised for a turn that is not started because a `Budget` is used up."""
+
+    budget: str
+    """Whose budget it is, such as `"pool 'workers'"`."""
+
+    tokens: int
+    """How many tokens may be used in the window of the budget."""
+
+    within: float
+    """The length of the window, in seconds; infinity for a window without an end."""
+
+    retry_after: float
+    """Seconds after which a turn can start; infinity if the window has no end."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        budget: str = "",
+        tokens: int = 0,
+        within: float = math.inf,
+        retry_after: float = math.inf,
+        text: str = "",
+        tool_calls: tuple[ToolCall, ...] = (),
+    ) -> None:
+        super().__init__(message, text=text, tool_calls=tool_calls)
+        self.budget = budget
+        self.tokens = tokens
+        self.within = within
+        self.retry_after = retry_after
+
+    @property
+    def retryable(self) -> bool:  # type: ignore[override] # known for each error alone
+        """Whether the same turn may succeed later: not if the window has no end."""
+        return not math.isinf(self.retry_after)
 
 
 class CompactionFailed(TurnError):

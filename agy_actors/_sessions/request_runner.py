@@ -21,7 +21,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from agy_actors._agents.agent_messages import GetHistory
-from agy_actors._sdk.errors import AgentStartError, TurnInterrupted
+from agy_actors._sdk.errors import AgentStartError, BudgetExceeded, TurnInterrupted
 from agy_actors._sessions.recovered_turn import Unfinished, find_turn
 from agy_actors._sessions.request_state import RequestState
 from agy_actors._sessions.session_keys import conversation_id_of
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from loguru import Logger
 
+    from agy_actors._agents.budgets import Budgets
     from agy_actors._sessions.request_store import RequestStore
     from agy_actors._sessions.stored_request import StoredRequest
 
@@ -63,9 +64,11 @@ class RequestRunner:
 
     Args:
         folder: the folder of the sessions.
-        ask: asks a session's agent, without a limit to the wait until it is awake.
+        ask: asks a session's agent, without a limit to the wait until it is awake:
+            `SessionTurns.ask_patiently`.
         length_of: returns how many steps the conversation of an awake session has.
         is_ending: returns whether the sessions are ending.
+        budgets: the budgets that limit the turns. While one is used up, requests wait.
         limit: how many requests run at a time.
         keep_results: seconds for which results are kept.
         now: reads the wall clock.
@@ -76,9 +79,10 @@ class RequestRunner:
         self,
         folder: Path,
         *,
-        ask: Callable[[str, Any], Awaitable[Any]],
+        ask: Callable[..., Awaitable[Any]],
         length_of: Callable[[str], int],
         is_ending: Callable[[], bool],
+        budgets: Budgets,
         limit: int,
         keep_results: float,
         now: Callable[[], float],
@@ -88,6 +92,7 @@ class RequestRunner:
         self._ask = ask
         self._length_of = length_of
         self._is_ending = is_ending
+        self._budgets = budgets
         self._limit = limit
         self._keep_results = keep_results
         self._now = now
@@ -128,6 +133,7 @@ class RequestRunner:
         """
         loop = asyncio.get_running_loop()
         seen: object = None
+        waits = False  # For a budget.
         take_over_at = forget_at = -math.inf
         while True:
             store = open_store()
@@ -141,10 +147,12 @@ class RequestRunner:
                     await asyncio.to_thread(store.forget, self._now() - self._keep_results)
                 self._paused = {key: at for key, at in self._paused.items() if at > now}
                 changes = store.changes()
-                if self._woken.is_set() or changes != seen:
+                has_room = not self._budgets.retry_after
+                if self._woken.is_set() or changes != seen or (waits and has_room):
                     self._woken.clear()
-                    seen = changes
-                    await self._claim(store)
+                    seen, waits = changes, not has_room
+                    if has_room:
+                        await self._claim(store)
                     await self._answer(store)
             pause = _LOOK_EVERY if store is not None else _TAKE_OVER_EVERY
             try:
@@ -189,6 +197,9 @@ class RequestRunner:
     async def _run(self, store: RequestStore, request: StoredRequest) -> None:
         try:
             await self._try(store, request)
+        except BudgetExceeded as error:
+            self._log.debug("Durable request {!r} waits: {}", request.id, error)
+            await self._save(lambda: store.put_back(request.id, was_attempted=True))
         except Exception as error:  # noqa: BLE001 (the request gets any error of its turn)
             if not self._is_ending():  # Otherwise the next program continues with it.
                 failure = error

@@ -172,13 +172,18 @@ class RequestStore:
             id, "attempts = attempts + 1, history_length = ?", (history_length,)
         )
 
-    def put_back(self, id: str) -> bool:  # noqa: A002
+    def put_back(self, id: str, *, was_attempted: bool = False) -> bool:  # noqa: A002
         """Return a `RUNNING` request to the queue, in its old place.
+
+        Args:
+            id: the id of the request.
+            was_attempted: whether its last attempt was saved, and does not count.
 
         Returns:
             Whether it was put back: `False` if this store does not own it.
         """
-        return self._change_own(id, "state = 'queued', owner = NULL", ())
+        uncounted = ", attempts = attempts - 1" if was_attempted else ""
+        return self._change_own(id, f"state = 'queued', owner = NULL{uncounted}", ())
 
     def finish(
         self,

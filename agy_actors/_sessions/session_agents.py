@@ -24,13 +24,13 @@ from agy_actors._supervision.claims import Claims
 from agy_actors._supervision.restart_policy import Restart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from agy_actors._agents.agent_child import AgentChild
+    from agy_actors._agents.budgets import Budgets
     from agy_actors._agents.record import AgentSpec
-    from agy_actors._agents.retry_policy import RetryPolicy
     from agy_actors._sessions.awake_session import AwakeSession
+    from agy_actors._sessions.sessions_creation import CreateSessions
     from agy_actors._supervision.owner_actor import OwnerActor
 
 __all__ = ["STOP_TIMEOUT", "SessionAgents"]
@@ -44,20 +44,17 @@ class SessionAgents(AgentWork):
     """Makes the agents of sessions, and knows the properties of their turns.
 
     Args:
-        config: the configuration, or a function that returns that of a key.
+        message: the message that creates the sessions.
         folder: the folder of the sessions.
-        retry: when a failed turn is retried.
+        budgets: the budgets that limit their turns.
     """
 
-    def __init__(
-        self,
-        config: AgentConfig | Callable[[str], AgentConfig],
-        folder: Path,
-        retry: RetryPolicy,
-    ) -> None:
-        self._config = config
+    def __init__(self, message: CreateSessions, folder: Path, budgets: Budgets) -> None:
+        self._config = message.config
         self._folder = folder
-        self._retry = retry
+        self._retry = message.retry
+        self.budgets = budgets
+        """The budgets that limit the turns."""
         self._template: AgentSpec | None = None
         """The checked spec of all sessions, unless a function makes their configurations. A check
         takes longer than all else that is done here for an agent."""

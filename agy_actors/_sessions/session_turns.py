@@ -11,6 +11,7 @@ from agy_actors._actors.runtime import current_runtime
 from agy_actors._agents.agent_messages import Chat, Send, WaitForIdle
 from agy_actors._agents.overdue_turns import seconds_of
 from agy_actors._agents.turn_messages import StreamChat
+from agy_actors._sdk.errors import BudgetExceeded
 from agy_actors._sessions import sessions_steps as steps
 from agy_actors._supervision import pool_messages, pool_steps
 from agy_actors._supervision.pool_delivery import Delivery
@@ -56,6 +57,7 @@ class SessionTurns:
         now: Callable[[], float],
         find_need: Callable[[str, Message[Any]], Need],
     ) -> None:
+        self._budgets = kind.budgets
         self._decide = decide
         self._files = files
         self._delivery = Delivery(
@@ -105,10 +107,23 @@ class SessionTurns:
         if facts is not None and isinstance(turn.work.message, Chat | Send | StreamChat):
             facts.last_used = current_runtime().time()
 
+    def _refusal(self, key: str, message: object) -> BudgetExceeded | None:
+        """Return the error of a turn that may not wake its session, because a budget is used up."""
+        is_turn = isinstance(message, Chat | Send | StreamChat)
+        if is_turn and self._budgets and self._files().find_awake(key) is None:
+            try:
+                self._budgets.check(f"session {key!r}")
+            except BudgetExceeded as error:
+                return error
+        return None
+
     def _take_event(self, event: pool_steps.Event) -> None:
         match event:
             case pool_steps.Accepted(turn):
                 message = turn.work.message
+                if (refusal := self._refusal(turn.key or "", message)) is not None:
+                    self._delivery.refuse(turn, refusal)
+                    return
                 ordered = isinstance(message, Chat | Send | StreamChat | WaitForIdle)
                 seconds = math.inf if self._patient else seconds_of(message)
                 self._decide(steps.Asked(turn, seconds, question=not ordered))

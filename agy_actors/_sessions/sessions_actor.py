@@ -101,7 +101,7 @@ class SessionsActor(OwnerActor):
         )
         self.durable: bool = context.kinds.shared.durable
         """Whether the sessions outlive the program."""
-        self._kind = SessionAgents(message.config, folder, message.retry)
+        self._kind = SessionAgents(message, folder, context.kinds.shared.budgets)
         self._agents = AwakeAgents(
             self,
             self._kind,
@@ -148,6 +148,7 @@ class SessionsActor(OwnerActor):
             ask=self._turns.ask_patiently,
             length_of=lambda key: self._files.length_of(key),  # noqa: PLW0108 (opened later)
             is_ending=lambda: self.state.phase is not SessionsPhase.UP,
+            budgets=self._kind.budgets,
             limit=message.max_awake,
             keep_results=message.keep_results,
             now=self._runtime.time,
@@ -335,10 +336,8 @@ class SessionsActor(OwnerActor):
         """Begin to end: no new turn is accepted."""
         self._decide(steps.Ending(drain=drain))
         if drain:
-            left = self.actor_inbox.close(
-                self._answers.make_dead_error, keep_turns=True, take_stops=True
-            )
-            self._reject(left)
+            inbox, make_error = self.actor_inbox, self._answers.make_dead_error
+            self._reject(inbox.close(make_error, keep_turns=True, take_stops=True))
 
     async def _finish_turns(self) -> None:
         """Wait until all turns are answered, at most for the time that an agent gets to end."""

@@ -11,6 +11,7 @@ from google.antigravity import AgentConfig  # noqa: TC002 (likewise)
 from agy_actors._actors.arguments import check_integer, check_seconds
 from agy_actors._actors.errors import InvalidConfig
 from agy_actors._actors.message import Message
+from agy_actors._agents.budget import Budget  # noqa: TC001 (for `typing.get_type_hints`)
 from agy_actors._agents.creation_messages import fix_creation
 from agy_actors._agents.retry_policy import RetryPolicy
 from agy_actors._sessions.sessions_ref import Sessions
@@ -53,6 +54,9 @@ class CreateSessions(Creation[Sessions]):
 
     keep_results: float = 86_400.0
     """Seconds for which the results of durable requests are kept."""
+
+    budget: Budget | None = None
+    """Limits the tokens of all their turns; `None` for no limit of their own."""
 
     restart: ClassVar[Restart] = Restart.PERMANENT
     """Sessions that fail as a whole are restarted."""

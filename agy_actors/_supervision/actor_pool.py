@@ -122,7 +122,7 @@ def make_actor_pool(
         name=name,
         backoff=lifecycle.backoff,
         hang_timeout=lifecycle.hang_timeout,
-        context=context_below(owner, name),
+        context=context_below(owner, name, message),
         handlers={},
     )
     return SupervisorChild(pool, restart=message.restart, claims=claims, **lifecycle.new_futures())

@@ -41,8 +41,13 @@ class ChildKinds:
     shared: Any = None
     """The resources that the functions that make children share."""
 
-    def below(self) -> Self:
-        """Return the kinds of children of a supervisor below."""
+    def below(self, name: str, message: Any) -> Self:  # noqa: ARG002 (for subclasses)
+        """Return the kinds of children of a supervisor or a pool below.
+
+        Args:
+            name: its name.
+            message: the message that creates it.
+        """
         return self
 
     def start(self, owner: Any) -> None:

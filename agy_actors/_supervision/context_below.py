@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 __all__ = ["context_below"]
 
 
-def context_below(owner: OwnerActor, name: str) -> SupervisorContext:
-    """Return the context of a supervisor or a pool below another."""
+def context_below(owner: OwnerActor, name: str, message: object) -> SupervisorContext:
+    """Return the context of a supervisor or a pool below another, which a message creates."""
     context = owner.context
     return context._replace(
         reporter=owner.lifecycle.reporter_of(name),
         path=f"{context.path}{name}/",
         hub=owner.lifecycle.hub,
         owners=owner.owners_of_children,
-        kinds=context.kinds.below(),
+        kinds=context.kinds.below(name, message),
     )

@@ -145,6 +145,14 @@ class Delivery:
         """Answer a turn with the pool's end."""
         self._reject([Envelope(turn.work.message, turn.work.reply_to)])
 
+    def refuse(self, turn: Turn, error: BaseException) -> None:
+        """Answer a turn that no member gets with an error."""
+        work: _Work = turn.work
+        if work.reply_to is None:
+            self._lose(work.message, error)
+        else:
+            fail(work.reply_to, error)
+
     def _fail(self, work: _Work, error: BaseException) -> None:
         """Answer a turn with an error, on any thread."""
         if work.reply_to is not None:

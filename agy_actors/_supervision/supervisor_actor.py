@@ -137,7 +137,7 @@ def make_supervisor(
         ),
         backoff=backoff,
         hang_timeout=owner.lifecycle.hang_timeout,
-        context=context_below(owner, name),
+        context=context_below(owner, name, message),
     )
     return SupervisorChild(
         actor, restart=message.restart, claims=claims, **owner.lifecycle.new_futures()

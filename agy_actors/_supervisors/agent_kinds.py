@@ -62,8 +62,9 @@ class AgentKinds(ChildKinds):
     def __init__(self, resources: AgentResources) -> None:
         self.shared: AgentResources = resources
 
-    def below(self) -> Self:
-        return type(self)(self.shared.below())
+    def below(self, name: str, message: Any) -> Self:
+        owner = f"{message.kind} {name!r}"
+        return type(self)(self.shared.below(getattr(message, "budget", None), owner))
 
     def start(self, owner: OwnerActor) -> None:
         self.shared.start(owner)
@@ -102,7 +103,7 @@ def _make_pool(
         name=name,
         backoff=lifecycle.backoff,
         hang_timeout=lifecycle.hang_timeout,
-        context=context_below(owner, name),
+        context=context_below(owner, name, message),
         handlers=_QUESTIONS,
     )
     return SupervisorChild(pool, restart=message.restart, claims=claims, **lifecycle.new_futures())
@@ -120,7 +121,7 @@ def _make_sessions(
         name=name,
         backoff=lifecycle.backoff,
         hang_timeout=lifecycle.hang_timeout,
-        context=context_below(owner, name),
+        context=context_below(owner, name, message),
         handlers=_QUESTIONS,
     )
     # An error in the configuration is raised before anything starts.

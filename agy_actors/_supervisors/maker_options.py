@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
+    from agy_actors._agents.budget import Budget
     from agy_actors._agents.retry_policy import RetryPolicy
     from agy_actors._supervision.restart_policy import Backoff, Restart, Strategy
     from agy_actors._supervision.routing import Routing
@@ -21,6 +22,7 @@ class AgentOptions(TypedDict, total=False):
     max_empty_steps: int
     idle_timeout: float | None
     stop_timeout: float
+    budget: Budget | None
     timeout: float | None
 
 
@@ -32,6 +34,7 @@ class SupervisorOptions(TypedDict, total=False):
     within: float
     backoff: Backoff | None
     restart: Restart
+    budget: Budget | None
     timeout: float | None
 
 
@@ -47,6 +50,7 @@ class PoolOptions(TypedDict, total=False):
     within: float
     idle_timeout: float | None
     keep_conversation: bool
+    budget: Budget | None
     timeout: float | None
 
 
@@ -60,4 +64,5 @@ class SessionsOptions(TypedDict, total=False):
     max_restarts: int
     within: float
     keep_results: float
+    budget: Budget | None
     timeout: float | None

@@ -8,6 +8,7 @@ from agy_actors._actors.not_constructible import MadeForUsers
 from agy_actors._actors.runtime import current_runtime
 from agy_actors._agents.agent_resources import AgentResources
 from agy_actors._agents.agent_validation import check_resources
+from agy_actors._agents.budgets import NO_BUDGETS
 from agy_actors._agents.defaults import STOP_GRACE, conversations_per_process, start_timeout
 from agy_actors._agents.rate_limit import PaceBoard
 from agy_actors._agents.turn_slots import TurnSlots
@@ -28,6 +29,7 @@ from agy_actors._supervisors.supervisor_ref import SupervisorRef
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agy_actors._agents.budget import Budget
     from agy_actors._supervision.owner_ref import OwnerRef
 
 __all__ = ["Supervisor"]
@@ -60,6 +62,7 @@ class Supervisor(MadeForUsers, SupervisorActor):
         state_dir: str | Path | None = None,
         max_conversations_per_process: int | None = None,
         max_running_turns: int | None = None,
+        budget: Budget | None = None,
         dotenv: bool = False,
     ) -> SupervisorRef:
         """Start a supervisor.
@@ -87,6 +90,8 @@ class Supervisor(MadeForUsers, SupervisorActor):
                 as the machine can handle. A turn's own time begins with its start; the `timeout` of
                 an `ask` includes the wait. While a tool or a hook of a turn takes long, another
                 turn may start, so that the first can wait for it.
+            budget: limits the tokens of all turns below it; `None` for no limit. A turn that finds
+                it used up raises `BudgetExceeded`, and is not started.
             dotenv: whether to read the nearest `.env` file, in the working directory or above,
                 and to set the variables that the environment does not have, such as
                 `GEMINI_API_KEY`, for the whole process. `AGY_ACTORS_DOTENV=0` disables it.
@@ -121,6 +126,7 @@ class Supervisor(MadeForUsers, SupervisorActor):
         if name is None:
             name = f"supervisor-{current_runtime().number('supervisor')}"
         name = check_name(name)
+        budgets = NO_BUDGETS.below(budget, f"supervisor {name!r}")
         backoff = backoff or Backoff()
         resources = AgentResources(
             save_dir=directory or make_private_temporary_folder(),
@@ -136,6 +142,7 @@ class Supervisor(MadeForUsers, SupervisorActor):
                 start_timeout=start_timeout,
             ),
             spacing=turn_spacing,
+            budgets=budgets,
         )
         ref = super().start(
             name=name,

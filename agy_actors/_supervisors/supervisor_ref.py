@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, ClassVar, Literal, Unpack, overload
 
 from agy_actors._actors.message import Message
+from agy_actors._agents.budget import Budget  # noqa: TC001 (for `typing.get_type_hints`)
 from agy_actors._agents.creation_messages import GetChildren
 from agy_actors._agents.load_messages import GetLoad
 from agy_actors._agents.pool_creation import GetPools
@@ -53,6 +54,9 @@ class CreateSupervisor(Creation["SupervisorRef"]):
 
     restart: Restart = Restart.PERMANENT
     """Whether it is restarted itself after a failure."""
+
+    budget: Budget | None = None
+    """Limits the tokens of all turns below it; `None` for no limit of its own."""
 
     def __post_init__(self) -> None:
         fix_name(self)
@@ -116,6 +120,7 @@ class SupervisorRef(MakingRef):
         within: float = 60.0,
         backoff: Backoff | None = None,
         restart: Restart = Restart.PERMANENT,
+        budget: Budget | None = None,
         block: bool = True,
         timeout: float | None = None,
     ) -> SupervisorRef | ReplyFuture[SupervisorRef]:
@@ -131,6 +136,7 @@ class SupervisorRef(MakingRef):
             within: the window of `max_restarts`, in seconds.
             backoff: how long it waits before a restart; `None` waits as this supervisor does.
             restart: whether it is restarted itself after a failure.
+            budget: limits the tokens of all turns below it; `None` for no limit of its own.
             block: wait until it is ready and return its ref; else return its `ReplyFuture`.
             timeout: the seconds to wait if blocking.
 
@@ -139,7 +145,7 @@ class SupervisorRef(MakingRef):
             AgentDeadError: this supervisor has ended.
         """
         return self.ask(
-            CreateSupervisor(name, strategy, max_restarts, within, backoff, restart),
+            CreateSupervisor(name, strategy, max_restarts, within, backoff, restart, budget),
             block=block,
             timeout=timeout,
         )

@@ -28,15 +28,19 @@ def describe_tree(root: OwnerActor) -> SupervisorStatistics:
     """Return a snapshot of a supervisor and all below it. Thread-safe."""
     states: Counter[str] = Counter()
     actors = supervisors = pools = sessions = waiting = 0
+    resources: AgentResources = root.context.kinds.shared
+    budgets = {owned.budget: owned for owned in resources.budgets.owned}
     left = [root]
     while left:
         owner = left.pop()
+        budgets |= {owned.budget: owned for owned in owner.context.kinds.shared.budgets.owned}
         waiting += owner.turns_queued
         # A copy, made by one call: another thread may change the dictionary.
         for child in list(owner.lifecycle.children.values()):
             if isinstance(child, AgentChild):
                 state = child.state
                 states[state] += 1
+                budgets |= {owned.budget: owned for owned in child.spec.budgets.owned}
                 waiting += child.ref.actor_inbox.turns_waiting + (state == "waiting")
                 continue
             if not isinstance(child, SupervisorChild):
@@ -50,7 +54,6 @@ def describe_tree(root: OwnerActor) -> SupervisorStatistics:
                     sessions += 1
                 case _:
                     supervisors += 1
-    resources: AgentResources = root.context.kinds.shared
     sums = resources.tally.read()
     return SupervisorStatistics(
         name=root.name,
@@ -63,4 +66,5 @@ def describe_tree(root: OwnerActor) -> SupervisorStatistics:
         turns_waiting=waiting,
         restarts=sums.restarts,
         total_usage=sums.usage,
+        budgets=tuple(owned.read() for owned in budgets.values()),
     )
