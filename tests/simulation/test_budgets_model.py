@@ -345,6 +345,23 @@ def test_a_turn_that_is_tried_again_checks_the_budget_again() -> None:
     assert len(config.requests) == 1
 
 
+def test_a_turn_that_waited_for_its_start_checks_the_budget_again() -> None:
+    config = SimulatedAgent([reply(after=5.0)])
+
+    def scenario(sim: Simulation) -> None:
+        with supervise(max_running_turns=1, budget=Budget(TURN, 60.0)) as supervisor:
+            first, second = (supervisor.create_agent(config) for _ in range(2))
+            running = first.ask(Chat("one"), block=False)
+            sim.sleep(1.0)
+            waiting = second.ask(Chat("two"), block=False)
+            assert running.get().attempts == 1
+            with pytest.raises(BudgetExceeded):
+                waiting.get()
+
+    Simulation().run(scenario)
+    assert len(config.requests) == 1
+
+
 def test_a_retry_policy_can_wait_for_the_budget() -> None:
     def scenario(sim: Simulation) -> None:
         retry = RetryPolicy(retry=tenacity.retry_if_exception_type(BudgetExceeded))
