@@ -203,6 +203,33 @@ def test_failures_of_actors_are_restarts_and_a_give_up(
         assert collected.values("agy_actors.give_ups", KIND) == {"actor": 1}
 
 
+def test_a_supervisor_that_is_restarted_is_counted_with_its_children(
+    collected: Collected,
+) -> None:
+    at_once = Backoff(wait=tenacity.wait_none())
+    with Supervisor.start(backoff=at_once) as supervisor:
+        collected.observe(supervisor)
+        below = supervisor.create_supervisor(max_restarts=0)
+        actor = below.create_actor(Faulty)
+        actor.tell("fail")
+
+        expected = {"supervisor": 1, "actor": 1}
+        until(lambda: collected.values("agy_actors.restarts", KIND) == expected)
+        assert actor.ask("still there?") == "still there?"
+
+
+def test_a_message_that_an_ended_actor_has_not_handled_is_a_dead_letter(
+    supervisor: SupervisorRef, collected: Collected
+) -> None:
+    collected.observe(supervisor)
+    actor = supervisor.create_actor(Faulty)
+    actor.tell_later("too late", 60.0)
+
+    actor.stop()
+
+    until(lambda: collected.total("agy_actors.dead_letters") == 1)
+
+
 def test_a_told_message_that_is_not_handled_is_a_dead_letter(
     supervisor: SupervisorRef, model: ScriptedModel, collected: Collected
 ) -> None:
