@@ -31,6 +31,7 @@ extensions = [
     "sphinx_copybutton",
     "public_names",
     "command_line",
+    "metrics",
 ]
 
 exclude_patterns = ["_build", "benchmarks", "package.rst"]

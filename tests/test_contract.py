@@ -34,6 +34,7 @@ from agy_actors._sdk.runner_patches import no_variables
 from agy_actors._sdk.schema_models import remember_models
 from agy_actors._sdk.step_watch import watch_steps
 from agy_actors._sdk.tool_results import MAX_MEDIA, MAX_RESULT
+from agy_actors._sdk.tools import no_observer
 from agy_actors.testing import call_tool, say
 from tests.harnesses import PATIENCE
 from tests.slow import quick
@@ -198,6 +199,7 @@ def test_an_open_agent_has_the_attributes(model: ScriptedModel) -> None:
         on_death=lambda: None,
         on_wait=lambda _: None,
         around=no_variables,
+        around_tool=no_observer,
         hooks=HookCalls(lambda _: None, lambda _: None),
     )
     missing: list[str] = []

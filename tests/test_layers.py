@@ -19,7 +19,8 @@ CONTRACT = Contract(
     [
         "cli",
         "testing",
-        "",  # The public names, which `cli` and `testing` may use.
+        "telemetry",
+        "",  # The public names, which those above may use.
         "_supervisors",
         "_sessions",
         "_agents",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextvars
 from typing import TYPE_CHECKING, Any
 
 from pykka._envelope import Envelope as AnyEnvelope
 from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage] # no public name
 
 from agy_actors._actors.future import ReplyFuture
+from agy_actors._actors.runtime import current_runtime
 
 if TYPE_CHECKING:
-    import contextvars
-
     from pykka import Future
 
     from agy_actors._actors.call_chain import Frame
@@ -25,7 +25,7 @@ STOP: tuple[type, ...] = (_ActorStop,)
 class Envelope(AnyEnvelope[Any]):
     """A message that was sent, with its reply's future."""
 
-    __slots__ = ["context", "frames", "history"]
+    __slots__ = ["context", "frames", "history", "sent_at"]
 
     context: contextvars.Context | None
     """The sender's context variables, if it takes a turn."""
@@ -36,6 +36,9 @@ class Envelope(AnyEnvelope[Any]):
     history: Any
     """Notes of the actors that handled the message, or `None`. A new envelope for the same message
     keeps them."""
+
+    sent_at: float | None
+    """When it was sent, in seconds since the epoch, if it takes a turn."""
 
     def __init__(
         self,
@@ -51,6 +54,12 @@ class Envelope(AnyEnvelope[Any]):
         self.frames = frames
         self.context = context
         self.history = history
+        self.sent_at = None
+
+    def note_sender(self) -> None:
+        """Note the sender's context and the time. Call it on the sender's thread."""
+        self.context = contextvars.copy_context()
+        self.sent_at = current_runtime().time()
 
 
 def in_envelope(item: Any) -> AnyEnvelope[Any]:

@@ -123,7 +123,7 @@ class Mailbox:
         message = envelope.message
         turn = isinstance(message, Message) and message.lane is TURN  # `takes_turn`, inlined.
         if turn and type(envelope) is Envelope and envelope.context is None:
-            envelope.context = contextvars.copy_context()  # The sender's: this is its thread.
+            envelope.note_sender()  # This is its thread.
         waker = None
         try:
             with self._lock:
@@ -181,7 +181,7 @@ class Mailbox:
             Exception: the error that the mailbox was closed with.
         """
         if takes_turn(envelope.message):
-            envelope.context = contextvars.copy_context()  # The sender's: this is its thread.
+            envelope.note_sender()  # This is its thread.
         with self._lock:
             closed, waker = self._closed, self._waker
             delayed = self._delayed = self._delayed or DelayedMessages(self.deliver)

@@ -45,6 +45,7 @@ from agy_actors._agents.session_reports import SessionReports, make_session
 from agy_actors._agents.trigger_turns import TriggerTurns
 from agy_actors._agents.turn_caller import TurnCaller
 from agy_actors._agents.turn_messages import FollowTurn, StreamChat, TriggerTurn
+from agy_actors._agents.turn_observer import note_for
 from agy_actors._agents.turn_runner import TurnRunner
 from agy_actors._agents.turn_slots import TurnSlot
 from agy_actors._sdk.errors import RENEWING, AgentDeadError, TurnInterrupted
@@ -319,6 +320,7 @@ class AgentActor(MadeForUsers, AsyncioActor):
         self._outcome = Outcome.RENEWED if isinstance(error, RENEWING) else Outcome.CRASHED
         self._failed_with = error
         said = f"{type(error).__name__}: {error}"
+        note_for(self.record.pending, "crash", error=said)
         self.agent.publish(AgentCrashed, error=said)
         self._messages.open_turns(open=False)
         self.record.last_error = said

@@ -19,6 +19,8 @@ from agy_actors._supervision.events import DeadLetter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from loguru import Record
+
     from agy_actors._agents.record import AgentRecord, AgentSpec
     from agy_actors._supervision.events import AgentEvent
 
@@ -54,7 +56,8 @@ class AgentIncarnation:
         self.spec = spec
         self.record = record
         self.clock = clock
-        self.log = logger.bind(agent=spec.name, supervisor=spec.supervisor)
+        named = logger.bind(agent=spec.name, supervisor=spec.supervisor)
+        self.log = named.patch(self._add_ids_of_turn)
         self.state = AgentState.STARTING
         """What the agent does. Only `move` changes it; any thread may read it."""
         self._lock = threading.Lock()
@@ -130,6 +133,12 @@ class AgentIncarnation:
         if words == said and isinstance(error, Exception):
             return error
         return RuntimeError(words)
+
+    def _add_ids_of_turn(self, record: Record) -> None:
+        """Add the fields that identify the running turn to a record of the log."""
+        pending = self.record.pending
+        if pending is not None and pending.observed is not None:
+            record["extra"].update(pending.observed.log_fields)
 
     def detach_record(self) -> None:
         """Leave the record to the next incarnation; later changes of this one are not recorded.

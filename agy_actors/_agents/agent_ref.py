@@ -117,7 +117,10 @@ class AgentRef(AsyncioActorRef):
         except BaseException as error:
             self._asks.note_error(message, error)
             raise
-        self._asks.note_reply(message, reply)
+        if block and isinstance(message, Chat):
+            self._asks.note_answer()
+        else:
+            self._asks.note_reply(message, reply)
         return reply
 
     def tell(self, message: Any) -> None:

@@ -44,7 +44,11 @@ class AskCounts:
         if isinstance(reply, ReplyFuture):
             reply.add_done_callback(self.note_done)
         else:
-            self._counts.add(What.ASKS, ANSWERED)
+            self.note_answer()
+
+    def note_answer(self) -> None:
+        """Count an ask that returned its reply."""
+        self._counts.add(What.ASKS, ANSWERED)
 
     def note_error(self, message: object, error: BaseException) -> None:
         """Count an ask that raised an error."""

@@ -73,12 +73,13 @@ class OpenSessions:
         self._closing: set[asyncio.Task[None]] = set()
         self._reaped = False
         self._next: NextConversation | None = None
-        self._used = UsedConversations(spec.config.app_data_dir)
+        self._used: UsedConversations | None = None
 
     def start(self, context: contextvars.Context) -> None:
         """Open sessions in this context from now on: tools run in it."""
         if self._spec.new_conversation_each_turn:
             self._next = NextConversation(self._start, self.close, context)
+            self._used = UsedConversations(self._spec.config.app_data_dir)
 
     @property
     def pid(self) -> int | None:
@@ -120,7 +121,7 @@ class OpenSessions:
         """Close a session. See `Session.close`."""
         await session.close(at_once=at_once)
         self._open.pop(session, None)
-        if self._next is not None:  # No turn uses its conversation again.
+        if self._used is not None:  # No turn uses its conversation again.
             self._used.add(session.conversation_id)
 
     async def close_others(self) -> None:
@@ -129,7 +130,8 @@ class OpenSessions:
             await self._next.close()
         if self._closing:
             await asyncio.wait(list(self._closing))
-        await self._used.close()
+        if self._used is not None:
+            await self._used.close()
 
     async def delete(self, conversation_id: str) -> None:
         """Remove a conversation that this agent has closed.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from agy_actors._actors.actor_ref import AsyncioActorRef
     from agy_actors._actors.envelope import Envelope
+    from agy_actors._agents.observed_turn import ObservedTurn
     from agy_actors._agents.rate_limit import PaceBoard
     from agy_actors._agents.retry_policy import RetryPolicy
     from agy_actors._agents.turn_slots import TurnSlots
@@ -122,6 +123,8 @@ class PendingTurn:
     """The tokens of all its attempts so far; `None` if the model's service did not report them."""
     conversation_id: str = ""
     """The id of the conversation of its last attempt."""
+    observed: ObservedTurn | None = None
+    """What observes it, if anything does."""
 
     @property
     def answered(self) -> bool:
@@ -249,6 +252,8 @@ class AgentRecord:
             error: the name of its error's type; `None` if it was answered.
         """
         self.tally.note_turn(error)
+        if pending.observed is not None:
+            pending.observed.end(error, pending.usage)
         if spec.hub.active:
             ended = TurnEnded(
                 supervisor=spec.supervisor,

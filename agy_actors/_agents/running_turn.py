@@ -14,6 +14,7 @@ from agy_actors._agents.turn_messages import StreamChat
 from agy_actors._sdk.errors import TurnError
 
 if TYPE_CHECKING:
+    import contextvars
     from collections.abc import Coroutine, Iterator
 
     from agy_actors._actors.envelope import Envelope
@@ -75,6 +76,12 @@ class RunningTurn:
         """The observed steps of the present attempt."""
         assert self.attempt is not None
         return self.attempt
+
+    @property
+    def context(self) -> contextvars.Context | None:
+        """The context variables for its tools and hooks: those of its asker."""
+        observed = None if self.begun is None else self.begun.observed
+        return self.envelope.context if observed is None else observed.context
 
     @property
     def chat(self) -> Chat[Any] | None:

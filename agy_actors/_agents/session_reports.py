@@ -22,6 +22,7 @@ from agy_actors._sdk.harness_events import StateNotSaved
 from agy_actors._sdk.save_watch import SaveWatch
 from agy_actors._sdk.session import Session
 from agy_actors._sdk.stderr_hints import read_retry
+from agy_actors._sdk.tools import no_observer
 from agy_actors._sdk.trigger_calls import with_guarded_triggers
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ class SessionReports:
 
     @contextlib.contextmanager
     def _users_code(self, *, variables: bool) -> Iterator[None]:
-        turn = self._turns.envelope if variables else None
+        turn = self._turns.running if variables else None
         context = None if turn is None else turn.context
         # The turn itself tells which actors wait for it.
         lent = [item for item in (context or {}).items() if item[0] is not current_caller]
@@ -188,6 +189,16 @@ class SessionReports:
         finally:
             for variable, token in reversed(tokens):
                 variable.reset(token)
+
+    def around_tool(
+        self, name: str, arguments: dict[str, Any]
+    ) -> AbstractContextManager[Callable[[BaseException], None]]:
+        """Return the context manager in which a tool of the configuration is called."""
+        turn = self._turns.running if self.is_present else None
+        observed = None if turn is None or turn.begun is None else turn.begun.observed
+        if observed is None:
+            return no_observer(name, arguments)
+        return observed.call_tool(name, arguments)
 
     def note_hook_failure(self, failure: HookFailed) -> None:
         """Log that a hook or a handler failed, also at the session's end."""
@@ -243,6 +254,7 @@ def make_session(config: AgentConfig, agent: AgentIncarnation, reports: SessionR
         on_death=reports.die,
         on_step=reports.see_steps,
         around=reports.around,
+        around_tool=reports.around_tool,
         on_hook_failure=reports.note_hook_failure,
     )
     reports.belong_to(session)

@@ -175,6 +175,8 @@ class TurnAttempts:
             record.note_step(step)
             if record.budgets:  # They are to be up to date while the turn runs.
                 record.count_usage(session.usage)
+            if running.pending.observed is not None:
+                running.pending.observed.see_step(step)
             if session.begun:
                 early.clear()
                 self._take_step(step, running)

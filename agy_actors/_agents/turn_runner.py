@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from agy_actors._actors.errors import AgyActorsError
 from agy_actors._agents import turn_errors
+from agy_actors._agents.abandoned_turn import leave_or_end
 from agy_actors._agents.agent_messages import Send
 from agy_actors._agents.agent_statistics import AgentState
 from agy_actors._agents.defaults import CANCEL_GRACE, chat_timeout, stall_timeout
@@ -24,6 +25,7 @@ from agy_actors._agents.running_turn import RunningTurn
 from agy_actors._agents.turn import Turn
 from agy_actors._agents.turn_attempt import TurnAttempts
 from agy_actors._agents.turn_messages import FollowTurn, TriggerTurn, unseen_end
+from agy_actors._agents.turn_observer import begin_to_observe, note_for, observe_attempt
 from agy_actors._agents.turn_start import check_budgets, wait_for_start
 from agy_actors._sdk.errors import (
     RENEWING,
@@ -169,6 +171,8 @@ class TurnRunner:
         pending.cancelled = pending.cancelled or running.cancelled
         running.cancelled = False
         running.begun = pending
+        if pending.observed is not None or self.agent.spec.hub.observer is not None:
+            begin_to_observe(self.agent, pending)
         is_triggered = isinstance(message, FollowTurn | TriggerTurn)
         if is_triggered or self.agent.record.notices.last_was_triggered:
             self.triggers.take_up(message)
@@ -203,7 +207,10 @@ class TurnRunner:
         agent.log.bind(turn=number).debug("Turn starts, attempt {}", pending.attempt)
         agent.publish(TurnStarted, turn=number, attempt=pending.attempt)
         self.sessions.prepare_next()
-        return await self.attempts.run(running, message)
+        attempt = self.attempts.run(running, message)
+        if pending.observed is None:
+            return await attempt
+        return await observe_attempt(pending, self.sessions.session, attempt, agent.redact)
 
     def _plan_retry(self, running: RunningTurn, error: TurnError | ConversationInUse) -> None:
         """Set the time of the next attempt.
@@ -224,7 +231,9 @@ class TurnRunner:
             raise decision.error from error
         pending.not_before = now + decision.delay
         turn = agent.record.turns
-        agent.log.bind(turn=turn).debug("Turn ended: {}, to be retried", type(error).__name__)
+        kind = type(error).__name__
+        note_for(pending, "retry", attempt=pending.attempt, delay=decision.delay, error=kind)
+        agent.log.bind(turn=turn).debug("Turn ended: {}, to be retried", kind)
         agent.publish(
             TurnRetried,
             turn=turn,
@@ -287,7 +296,7 @@ class TurnRunner:
         if pause > 0:
             await running.until_cancelled(asyncio.sleep(pause))
         begun = isinstance(pending.envelope.message, FollowTurn)  # By a trigger, in the harness.
-        if not begun:
+        if spec.budgets and not begun:
             check_budgets(agent, pending)
         if not begun and (spec.pace.restricts(spec.pace_key) or not slot.take()):
             start = wait_for_start(agent, slot, pending, on_wait=self._announce_wait)
@@ -297,6 +306,7 @@ class TurnRunner:
             else:
                 await self._within_time(running, held, "the quota of its API key")
         if self.sessions.session is None:
+            began = agent.clock()
             try:
                 await self._within_time(running, self.sessions.reopen(), "its agent to wake up")
             except ConversationInUse:
@@ -304,8 +314,9 @@ class TurnRunner:
                 if pending.cancelled:
                     raise turn_errors.cancelled(self._who, running.turn) from None
                 raise
+            note_for(pending, "wait", reason="session", seconds=agent.clock() - began)
             slot.restart_clock()
-        if not begun:  # Other turns may have used up a budget meanwhile.
+        if spec.budgets and not begun:  # Other turns may have used up a budget meanwhile.
             check_budgets(agent, pending)
 
     def _announce_wait(self) -> None:
@@ -378,20 +389,7 @@ class TurnRunner:
         agent, running, record = self.agent, self.running, self.agent.record
         self.slot.leave()
         agent.detach_record()
-        if running is None or running.begun is None or running.attempt is None:
-            return None
-        pending, now = running.begun, agent.clock()
-        error = turn_errors.cut_off(self._who, running.attempt)
-        self.attempts.count_crash(pending)
-        decision = turn_errors.decide_retry(
-            agent.spec, pending, error, streamed=running.is_streamed, now=now
-        )
-        if decision.delay is not None:
-            pending.not_before = now + decision.delay
-            return None
-        kind = type(decision.error).__name__
-        record.end_turn(agent.spec, pending, now - pending.started, kind)
-        return decision.error
+        return None if running is None else leave_or_end(agent, record, running, self.attempts)
 
 
 async def _forever() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agy_actors._actors.call_chain import current_caller
 from agy_actors._agents.agent_statistics import AgentState
+from agy_actors._agents.turn_observer import note_for
 from agy_actors._sdk.errors import BudgetExceeded
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ async def wait_for_start(
     while True:
         paced = pace.restricts(key)
         if paced:
+            began = clock()
             await pace.wait_for_start(key, pending.seconds if first else pending.deadline - clock())
+            note_for(pending, "wait", reason="quota", seconds=clock() - began)
         if not slot.take():
             began = clock()
             agent.move(AgentState.WAITING)
@@ -70,8 +73,10 @@ async def wait_for_start(
                 await slot.enter(_askers(pending.envelope), first=paced, on_wait=on_wait)
             finally:
                 agent.move(AgentState.BUSY)
-            pending.deadline += clock() - began
-            pending.started += clock() - began
+            waited = clock() - began
+            pending.deadline += waited
+            pending.started += waited
+            note_for(pending, "wait", reason="slot", seconds=waited)
         if paced or not pace.restricts(key):
             break
         slot.leave()  # The key was refused meanwhile: the turn would be refused too.

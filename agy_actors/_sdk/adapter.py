@@ -17,6 +17,7 @@ from google.antigravity.connections.local import local_connection, local_openai_
 from loguru import logger
 
 from agy_actors._sdk.hook_calls import guard_hooks, guard_policies
+from agy_actors._sdk.otel_hooks import fit_otel_hooks
 from agy_actors._sdk.process.lease import (
     Lease,
     LostProcess,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from agy_actors._actors.actor_ref import AsyncioActorRef
     from agy_actors._sdk.hook_calls import HookCalls
     from agy_actors._sdk.runner_patches import Around
+    from agy_actors._sdk.tools import AroundTool
 
 __all__ = ["SHARING", "Harness", "binary_known", "is_of_known_shape"]
 
@@ -71,6 +73,7 @@ class Harness:
         on_wait: called with `True`, on the agent's loop, when the agent starts to wait for a place
             on a process, and with `False` when it has one.
         around: returns a context manager in which tools and hooks run. It sets context variables.
+        around_tool: returns a context manager in which a tool is called.
         hooks: calls the agent's hooks, policies and handlers.
     """
 
@@ -86,10 +89,12 @@ class Harness:
         on_death: Callable[[], None],
         on_wait: Callable[[bool], None],
         around: Around,
+        around_tool: AroundTool,
         hooks: HookCalls,
     ) -> None:
         self._hooks = hooks
         self._around = around
+        self._around_tool = around_tool
         self.tools = ToolCalls()
         """The calls of the agent's tools."""
         self._on_death = on_death
@@ -121,7 +126,8 @@ class Harness:
         create: Callable[..., Any] = config.create_strategy
 
         def create_strategy(**runners: Any) -> Any:
-            guard_tools(runners["tool_runner"], self.tools)
+            guard_tools(runners["tool_runner"], self.tools, self._around_tool)
+            fit_otel_hooks(runners["hook_runner"])
             guard_hooks(runners["hook_runner"], self._hooks)
             for runner in runners.values():
                 run_around(runner, self._around)

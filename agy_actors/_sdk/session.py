@@ -32,6 +32,7 @@ from agy_actors._sdk.session_facts import SessionFacts
 from agy_actors._sdk.start_errors import ProcessLost, explain_start
 from agy_actors._sdk.start_time import StartTime
 from agy_actors._sdk.step_watch import expect_turn, interrupt, watch_steps
+from agy_actors._sdk.tools import no_observer
 from agy_actors._sdk.turn_beginning import TurnBeginning
 
 if TYPE_CHECKING:
@@ -46,13 +47,12 @@ if TYPE_CHECKING:
     from agy_actors._sdk.process.lease import OnLine
     from agy_actors._sdk.runner_patches import Around
     from agy_actors._sdk.save_watch import SaveWatch
+    from agy_actors._sdk.tools import AroundTool
 
 __all__ = ["ConversationHeld", "HookFailed", "PromptDenied", "Session", "SessionBroken"]
 
-
 _PACK_TIME = 2.0
-"""Seconds for the harness to close the database before its files are compressed. It takes up to
-3 ms (measured with google-antigravity 0.1.22)."""
+"""Seconds for the harness to close the database. Up to 3 ms (google-antigravity 0.1.22)."""
 
 _LAST_WORDS = 1.0
 """Seconds for the SDK to close what belongs to a killed process. It takes milliseconds."""
@@ -78,6 +78,7 @@ class Session(SessionFacts):
             `None` leaves them as they are.
         saving: checks whether turns are saved; `None` for no checks.
         around: returns a context manager in which tools and hooks run. It sets context variables.
+        around_tool: likewise, for the call of one tool: see `guard_tools`.
         on_hook_failure: called when a hook or a handler has failed, on the session's loop.
     """
 
@@ -97,6 +98,7 @@ class Session(SessionFacts):
         packed: PackedConversation | None = None,
         saving: SaveWatch | None = None,
         around: Around = no_variables,
+        around_tool: AroundTool = no_observer,
         on_hook_failure: Callable[[HookFailed], None] = lambda _: None,
     ) -> None:
         self._config = config
@@ -117,6 +119,7 @@ class Session(SessionFacts):
             on_death=on_death,
             on_wait=self._start.hold,
             around=around,
+            around_tool=around_tool,
             hooks=self._hooks,
         )
         self._agent = self._make_agent()
@@ -125,8 +128,7 @@ class Session(SessionFacts):
         self._steps: AsyncIterator[Step] | None = None
         self._broken: SessionBroken | None = None
         self._beginning = TurnBeginning()
-        self._answered = False
-        """Whether the model has replied in this turn."""
+        self._answered = False  # Whether the model has replied in this turn.
 
     @property
     def busy(self) -> bool:
@@ -392,8 +394,7 @@ class Session(SessionFacts):
             at_once = True
             raise
         except Exception as error:  # noqa: BLE001 (the SDK raises for a killed process)
-            if not at_once:
-                # Not its text: it quotes the harness's output, keys included.
+            if not at_once:  # Without its text, which quotes the harness's output, keys included.
                 logger.debug("The SDK raised {} while an agent was closed", type(error).__name__)
         finally:
             await self._let_go(pack_within=None if at_once else _PACK_TIME)

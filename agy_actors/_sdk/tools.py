@@ -7,6 +7,7 @@ some results silently: see `tool_results`.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -19,34 +20,56 @@ from agy_actors._sdk.tool_results import fit_error, fit_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from agy_actors._sdk.call_outcomes import Outcome
     from agy_actors._sdk.tool_calls import ToolCalls
 
-__all__ = ["ToolFailed", "call_tool", "guard_tools"]
+    AroundTool = Callable[
+        [str, dict[str, Any]], AbstractContextManager[Callable[[BaseException], None]]
+    ]
+
+__all__ = ["ToolFailed", "call_tool", "guard_tools", "no_observer"]
 
 
 class ToolFailed(AgyActorsError):
     """The error of a failed tool call, as the model gets it."""
 
 
-def guard_tools(runner: Any, calls: ToolCalls) -> None:
+def no_observer(
+    name: str,  # noqa: ARG001 (it observes nothing)
+    arguments: dict[str, Any],  # noqa: ARG001
+) -> AbstractContextManager[Callable[[BaseException], None]]:
+    """Return a context manager that does nothing."""
+    return contextlib.nullcontext(lambda _: None)
+
+
+def guard_tools(runner: Any, calls: ToolCalls, around: AroundTool = no_observer) -> None:
     """Make a runner report every error of its tools to the model, and fit results to its limits.
 
     Args:
         runner: the SDK's runner of an agent's tools.
         calls: the `ToolCalls` of the agent's conversation. It cancels calls when their turn ends.
+        around: returns a context manager in which a tool is called, from its name and its
+            arguments. It gives a function for the error of the tool.
     """
     execute = runner.execute
 
     async def execute_tool(tool_name: str, /, **kwargs: Any) -> Any:
-        outcome = await calls.call(tool_name, lambda: execute(tool_name, **kwargs))
+        outcome = await calls.call(tool_name, lambda: call(tool_name, kwargs))
         if outcome.error is None:
             outcome = outcome.value
         if outcome.error is None:
             return outcome.value
         # `from None`: formatting a chain of errors would format the tool's own error, too.
         raise _error_for_model(outcome.error, tool_name) from None
+
+    async def call(tool_name: str, kwargs: dict[str, Any]) -> Outcome:
+        with around(tool_name, kwargs) as note_error:
+            outcome: Outcome = await execute(tool_name, **kwargs)
+            if outcome.error is not None:
+                note_error(outcome.error)
+        return outcome
 
     runner._execute_fn = call_tool  # noqa: SLF001
     runner.execute = execute_tool

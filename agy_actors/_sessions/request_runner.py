@@ -233,7 +233,7 @@ class RequestRunner:
                 )
         length = self._length_of(key)
         if await self._save(lambda: store.note_attempt(request.id, length)):
-            reply = await self._ask(key, request.chat)
+            reply = await self._ask(key, request.chat, request.trace)
             await self._save(lambda: store.finish(request.id, reply, None))
 
     async def _save(self, save: Callable[[], bool]) -> bool:

@@ -6,7 +6,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from agy_actors._sessions.request_state import RequestState
-from agy_actors._sessions.stored_chat import decode_chat, decode_reply
+from agy_actors._sessions.stored_chat import decode_chat, decode_reply, decode_trace
 from agy_actors._sessions.stored_checks import check_pages, check_version
 from agy_actors._sessions.stored_database import connect, create_database
 from agy_actors._sessions.stored_error import decode_error
@@ -76,6 +76,7 @@ def request(row: tuple[Any, ...]) -> StoredRequest:
             key=key,
             number=number,
             chat=decode_chat(chat),
+            trace=decode_trace(chat),
             state=RequestState(state),
             attempts=attempts,
             interrupted=bool(interrupted),

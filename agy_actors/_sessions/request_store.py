@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from agy_actors._actors.arguments import find_surrogate, shown
 from agy_actors._actors.errors import InvalidArgument
 from agy_actors._actors.runtime import current_runtime
+from agy_actors._agents.linked_trace import current_trace
 from agy_actors._sessions.request_owner import RequestOwner
 from agy_actors._sessions.request_rows import End, end, next_requests, other_owners
 from agy_actors._sessions.request_schema import IF_DAMAGED, SELECT, open_requests, request
@@ -97,7 +98,7 @@ class RequestStore:
                 raise InvalidArgument(
                     f"the {name} of a request must be Unicode, got {shown(value)}"
                 )
-        text = encode_chat(chat)
+        text = encode_chat(chat, current_trace())
 
         def submit(connection: sqlite3.Connection) -> StoredRequest:
             saved = connection.execute("SELECT key, chat FROM requests WHERE id = ?", (id,))

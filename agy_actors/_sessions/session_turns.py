@@ -9,6 +9,7 @@ from agy_actors._actors.envelope import Envelope
 from agy_actors._actors.future import ReplyFuture
 from agy_actors._actors.runtime import current_runtime
 from agy_actors._agents.agent_messages import Chat, Send, WaitForIdle
+from agy_actors._agents.linked_trace import context_with_link
 from agy_actors._agents.overdue_turns import seconds_of
 from agy_actors._agents.turn_messages import StreamChat
 from agy_actors._sdk.errors import BudgetExceeded
@@ -76,17 +77,24 @@ class SessionTurns:
         """Take a turn or a question up."""
         self._delivery.accept(job, envelope, frozenset())
 
-    def ask(self, job: pool_messages.Job) -> ReplyFuture[Any]:
-        """Ask a session's agent, for the sessions themselves."""
+    def ask(self, job: pool_messages.Job, trace: str | None = None) -> ReplyFuture[Any]:
+        """Ask a session's agent, for the sessions themselves.
+
+        Args:
+            job: the message.
+            trace: the span that the turn's span links to, if there is one.
+        """
         reply: ReplyFuture[Any] = ReplyFuture()
-        self.accept(job, Envelope(job, reply))
+        self.accept(job, Envelope(job, reply, context=context_with_link(trace)))
         return reply
 
-    def ask_patiently(self, key: str, message: Message[Any]) -> Awaitable[Any]:
-        """Ask a session's agent, and wait for the session as long as it takes."""
+    def ask_patiently(
+        self, key: str, message: Message[Any], trace: str | None = None
+    ) -> Awaitable[Any]:
+        """Ask a session's agent as `ask`, and wait for the session as long as it takes."""
         self._patient = True
         try:
-            return self.ask(pool_messages.Job(message, key))
+            return self.ask(pool_messages.Job(message, key), trace)
         finally:
             self._patient = False
 

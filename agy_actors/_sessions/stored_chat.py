@@ -22,13 +22,24 @@ from agy_actors._actors.arguments import shown
 from agy_actors._agents.agent_messages import Chat, ChatReply
 from agy_actors._sdk.errors import InvalidPrompt
 
-__all__ = ["decode_chat", "decode_reply", "encode_chat", "encode_reply", "has_prompt_of"]
+__all__ = [
+    "decode_chat",
+    "decode_reply",
+    "decode_trace",
+    "encode_chat",
+    "encode_reply",
+    "has_prompt_of",
+]
 
 _MEDIA = {kind.__name__: kind for kind in (Image, Document, Audio, Video)}
 
 
-def encode_chat(chat: Chat[Any]) -> str:
+def encode_chat(chat: Chat[Any], trace: str | None = None) -> str:
     """Return a chat as JSON text. `decode_chat` returns an equal one, with a list of parts.
+
+    Args:
+        chat: the chat.
+        trace: the span of the code that submits it, which `decode_trace` returns.
 
     Raises:
         InvalidPrompt: it has a `response_schema`, which is a class and cannot be saved, or its
@@ -46,8 +57,15 @@ def encode_chat(chat: Chat[Any]) -> str:
             "timeout": chat.timeout,
             "stall_timeout": chat.stall_timeout,
             "metadata": chat.metadata,
+            **({} if trace is None else {"trace": trace}),
         }
     )
+
+
+def decode_trace(text: str) -> str | None:
+    """Return the trace that `encode_chat` got, or `None`."""
+    trace = json.loads(text).get("trace")
+    return trace if isinstance(trace, str) else None
 
 
 def decode_chat(text: str) -> Chat:

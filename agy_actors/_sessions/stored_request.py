@@ -31,6 +31,9 @@ class StoredRequest:
     chat: Chat
     """The prompt with its timeouts and metadata. Several parts are a list."""
 
+    trace: str | None = None
+    """The span of the code that submitted it, as a `traceparent` of W3C Trace Context."""
+
     state: RequestState
     """Its state."""
 

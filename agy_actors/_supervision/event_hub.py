@@ -67,14 +67,14 @@ class EventHub:
             return self._observer
         return self._parent.observer
 
+    @observer.setter
+    def observer(self, observer: Any) -> None:
+        self._observer = observer
+
     @property
     def has_observer(self) -> bool:
         """Whether something observes the children from here, and not only from above."""
         return self._observer is not None
-
-    @observer.setter
-    def observer(self, observer: Any) -> None:
-        self._observer = observer
 
     @property
     def active(self) -> bool:

@@ -280,6 +280,13 @@ class OwnerActor(AsyncioActor):
         self._hub.add(subscription)
         return subscription
 
+    def _observe(self, message: messages.Observe) -> None:
+        if message.observer is not None and self._hub.has_observer:
+            raise InvalidConfig(
+                f"{self} is observed already; close its instrumentation before the next one"
+            )
+        self._hub.observer = message.observer
+
     def _shut_down(self, message: messages.Shutdown) -> Coroutine[Any, Any, None]:
         # Not a coroutine function: the end begins before the next message is handled.
         if not message.drain:
@@ -308,6 +315,7 @@ _HANDLERS: dict[type, Callable[[Any, Any], Any]] = {
     RestartAgent: OwnerActor._restart_child,  # noqa: SLF001
     messages.ReturnChild: OwnerActor._return_child,  # noqa: SLF001
     messages.Subscribe: OwnerActor._subscribe,  # noqa: SLF001
+    messages.Observe: OwnerActor._observe,  # noqa: SLF001
     messages.Shutdown: OwnerActor._shut_down,  # noqa: SLF001
 }
 """The methods that answer the messages of every owner, by the type of the message."""

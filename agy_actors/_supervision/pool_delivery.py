@@ -45,6 +45,7 @@ class _Work:
     reply_to: pykka.Future[Any] | None
     frames: tuple[Frame, ...]
     context: contextvars.Context | None
+    sent_at: float | None
     histories: dict[Turn, Any] = dataclasses.field(default_factory=dict)
     """The notes of each part, which the members that had it added to."""
 
@@ -97,7 +98,7 @@ class Delivery:
             waiting: the members that wait for it.
         """
         reply_to = envelope.reply_to
-        work = _Work(job.message, reply_to, envelope.frames, envelope.context)
+        work = _Work(job.message, reply_to, envelope.frames, envelope.context, envelope.sent_at)
         turn = Turn(work, job.key, waiting)
         if isinstance(reply_to, ReplyFuture):
             reply_to.add_done_callback(lambda _: self._when_abandoned(turn))
@@ -174,6 +175,7 @@ class Delivery:
             work.histories[turn] = self._kind.new_history()
         history = work.histories[turn]
         envelope = Envelope(work.message, reply, work.frames, work.context, history)
+        envelope.sent_at = work.sent_at
         try:
             member.actor_inbox.put(envelope)
         except pykka.ActorDeadError:

@@ -14,7 +14,7 @@ from agy_actors._supervision.topic import Topic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["GetTopic", "ReturnChild", "Shutdown", "ShutdownAgent", "Subscribe"]
+__all__ = ["GetTopic", "Observe", "ReturnChild", "Shutdown", "ShutdownAgent", "Subscribe"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,6 +49,14 @@ class Subscribe(Message[Subscription]):
 
     capacity: int = 1000
     """How many events wait for a slow callback before further ones are dropped."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Observe(Message[None]):
+    """Observe the work of the children of this supervisor and of those below it."""
+
+    observer: Any
+    """See `EventHub.observer`; `None` ends the observation."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

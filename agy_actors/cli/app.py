@@ -24,7 +24,7 @@ from agy_actors import (
     InvalidConfig,
     raise_open_file_limit,
 )
-from agy_actors.cli import chat_command, demo_command, map_command, top_command
+from agy_actors.cli import chat_command, demo_command, map_command, shared_options, top_command
 from agy_actors.cli.answer_schema import read_schema
 from agy_actors.cli.answering import Answering
 from agy_actors.cli.console import console
@@ -33,6 +33,7 @@ from agy_actors.cli.model_choice import ModelOptions
 from agy_actors.cli.option_text import read_option_text
 from agy_actors.cli.prompt_template import PromptTemplate
 from agy_actors.cli.prompts import Format, Reading
+from agy_actors.cli.recording import Recording
 from agy_actors.cli.standard_streams import need_input, need_output, prepare_streams, silence_output
 from agy_actors.cli.usage_problem import UsageProblem
 
@@ -59,39 +60,6 @@ app = typer.Typer(
 )
 
 
-ModelName = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="NAME",
-        help="A Gemini model (the API key is read from GEMINI_API_KEY or a .env file), or with"
-        " --base-url a model of that server. Default: a small model on this machine.",
-    ),
-]
-BaseUrl = Annotated[
-    str | None,
-    typer.Option("--base-url", metavar="URL", help="An OpenAI-compatible server to use."),
-]
-Rehearse = Annotated[
-    bool, typer.Option("--rehearse", help="Use no model; the answers are scripted.")
-]
-Level = Annotated[
-    LogLevel | None,
-    typer.Option(
-        "--log-level",
-        case_sensitive=False,
-        help="Print the library's log on standard error; at debug it can contain prompts.",
-    ),
-]
-Timeout = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SECONDS",
-        help="Time limit of each answer. Default: AGY_ACTORS_CHAT_TIMEOUT, or 120.",
-    ),
-]
-
-
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"agy-actors {importlib.metadata.version('agy-actors')}")
@@ -115,10 +83,12 @@ def _common(
 @app.command()
 def demo(
     *,
-    model: ModelName = None,
-    base_url: BaseUrl = None,
-    rehearse: Rehearse = False,
-    log_level: Level = None,
+    model: shared_options.ModelName = None,
+    base_url: shared_options.BaseUrl = None,
+    rehearse: shared_options.Rehearse = False,
+    otlp: shared_options.Otlp = None,
+    metrics_port: shared_options.MetricsPort = None,
+    log_level: shared_options.Level = None,
 ) -> None:
     """Show four agents answer 24 prompts while one of them crashes and is restarted.
 
@@ -130,7 +100,8 @@ def demo(
     """
     with _reporting_errors(log_level):
         need_output()
-        _exit(complete=demo_command.demo(ModelOptions(model, base_url, rehearse)))
+        recording = Recording(otlp, metrics_port)
+        _exit(complete=demo_command.demo(ModelOptions(model, base_url, rehearse), recording))
 
 
 @app.command("map")
@@ -202,7 +173,7 @@ def map_(
         int,
         typer.Option("--agents", "-n", min=1, max=_MAX_AGENTS, help="The number of agents."),
     ] = 4,
-    timeout: Timeout = None,
+    timeout: shared_options.Timeout = None,
     retries: Annotated[
         int,
         typer.Option(
@@ -227,10 +198,12 @@ def map_(
             " machine fails. The folder is removed when every prompt is answered.",
         ),
     ] = False,
-    model: ModelName = None,
-    base_url: BaseUrl = None,
-    rehearse: Rehearse = False,
-    log_level: Level = None,
+    model: shared_options.ModelName = None,
+    base_url: shared_options.BaseUrl = None,
+    rehearse: shared_options.Rehearse = False,
+    otlp: shared_options.Otlp = None,
+    metrics_port: shared_options.MetricsPort = None,
+    log_level: shared_options.Level = None,
 ) -> None:
     """Answer every prompt of a file with several supervised agents.
 
@@ -261,6 +234,7 @@ def map_(
                 None if schema is None else read_schema(schema),
             ),
             durable,
+            Recording(otlp, metrics_port),
         )
         _exit(complete=map_command.map_prompts(options, ModelOptions(model, base_url, rehearse)))
 
@@ -276,11 +250,13 @@ def chat(
         Path | None,
         typer.Option(metavar="DIR", help="The folder that conversations are saved in."),
     ] = None,
-    timeout: Timeout = None,
-    model: ModelName = None,
-    base_url: BaseUrl = None,
-    rehearse: Rehearse = False,
-    log_level: Level = None,
+    timeout: shared_options.Timeout = None,
+    model: shared_options.ModelName = None,
+    base_url: shared_options.BaseUrl = None,
+    rehearse: shared_options.Rehearse = False,
+    otlp: shared_options.Otlp = None,
+    metrics_port: shared_options.MetricsPort = None,
+    log_level: shared_options.Level = None,
 ) -> None:
     """Talk with an agent; answers are streamed.
 
@@ -293,7 +269,8 @@ def chat(
     with _reporting_errors(log_level):
         need_input()
         need_output()
-        options = chat_command.ChatOptions(name, state_dir, _seconds(timeout))
+        recording = Recording(otlp, metrics_port)
+        options = chat_command.ChatOptions(name, state_dir, _seconds(timeout), recording)
         _exit(complete=chat_command.chat(options, ModelOptions(model, base_url, rehearse)))
 
 

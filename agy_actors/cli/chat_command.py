@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import tenacity
@@ -28,6 +28,7 @@ from agy_actors import (
 from agy_actors.cli.answer_screen import AnswerScreen
 from agy_actors.cli.console import harmless, one_line
 from agy_actors.cli.model_choice import ModelOptions, open_model
+from agy_actors.cli.recording import Recording
 from agy_actors.cli.slash_commands import Action, complete_by, read_line
 from agy_actors.cli.usage_problem import UsageProblem
 from agy_actors.cli.wait_reporter import WaitReporter
@@ -60,6 +61,9 @@ class ChatOptions:
     timeout: float | None = None
     """The time limit of a turn in seconds; `None` for the default."""
 
+    recording: Recording = field(default_factory=Recording)
+    """Where traces and metrics go."""
+
 
 def chat(options: ChatOptions, model: ModelOptions) -> bool:
     """Hold a conversation with a user at a terminal, or with the lines of standard input.
@@ -75,6 +79,7 @@ def chat(options: ChatOptions, model: ModelOptions) -> bool:
         raise UsageProblem(
             "--name needs the folder that conversations are saved in: give --state-dir too"
         )
+    options.recording.check()
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     waits = WaitState()
     screen = AnswerScreen(waits.describe, interactive=interactive)
@@ -92,6 +97,7 @@ def chat(options: ChatOptions, model: ModelOptions) -> bool:
                 backoff=Backoff(wait=tenacity.wait_exponential(0.25, 1.0)),
             )
         )
+        stack.enter_context(options.recording.of(supervisor))
         reporter.follow(supervisor)
         _wait(screen, reporter, "the agent to start")
         ref = supervisor.create_agent(choice.config, options.name or "chat")

@@ -33,6 +33,7 @@ from agy_actors.cli.agent_board import AgentBoard
 from agy_actors.cli.console import console, one_line
 from agy_actors.cli.demo_prompts import DEMO_CONVERSATIONS, DEMO_FACTS, DEMO_PROMPTS
 from agy_actors.cli.model_choice import ModelChoice, ModelOptions, open_model
+from agy_actors.cli.recording import Recording
 from agy_actors.cli.wait_reporter import WaitReporter
 
 if TYPE_CHECKING:
@@ -47,11 +48,16 @@ __all__ = ["demo"]
 _NAMES = ("north", "east", "south", "west")
 _KILLED_AGENT = "south"
 _FATAL_TURN = 4  # Of six: half of the prompts were asked before the crash.
+_UNRECORDED = Recording()
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only SIGTERM, which kills too.
 
 
-def demo(options: ModelOptions) -> bool:
+def demo(options: ModelOptions, recording: Recording = _UNRECORDED) -> bool:
     """Run the demonstration.
+
+    Args:
+        options: the options for the model.
+        recording: where traces and metrics go.
 
     Returns:
         Whether every prompt was answered and the restarted agent kept its conversation.
@@ -62,11 +68,12 @@ def demo(options: ModelOptions) -> bool:
     """
     out = console()
     wait_console = out if out.is_terminal else console(stderr=True)
+    recording.check()
     with WaitReporter(lambda line: wait_console.print(Text(line, "dim"))) as reporter:
         reporter.begin("the model to be ready")
         with open_model(options) as choice:
             out.print(Text(choice.label, "bold"))
-            return _Demo(out, choice, reporter).run()
+            return _Demo(out, choice, reporter, recording).run()
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,11 @@ class _Kill:
 
 
 class _Demo:
-    def __init__(self, out: Console, choice: ModelChoice, reporter: WaitReporter) -> None:
+    def __init__(
+        self, out: Console, choice: ModelChoice, reporter: WaitReporter, recording: Recording
+    ) -> None:
         self._out = out
+        self._recording = recording
         self._choice = choice
         self._reporter = reporter
         self._answers: dict[str, str] = {}
@@ -120,6 +130,7 @@ class _Demo:
                 # One process for each agent, so that the kill affects one agent only.
                 Supervisor.start(name="demo", max_conversations_per_process=1)
             )
+            stack.enter_context(self._recording.of(supervisor))
             stack.callback(self._over.set)
             stack.callback(self._reporter.begin, "the agents to end")
             self._reporter.follow(supervisor)

@@ -36,6 +36,7 @@ from agy_actors.cli.model_choice import ModelChoice, ModelOptions, is_rehearsal,
 from agy_actors.cli.progress import progress_bar
 from agy_actors.cli.prompt_file import PromptFile
 from agy_actors.cli.prompts import PromptLine, Reading
+from agy_actors.cli.recording import Recording
 from agy_actors.cli.records import Failure, Result
 from agy_actors.cli.result_file import ResultFile, refuse_to_overwrite_prompts
 from agy_actors.cli.run_summary import RunSummary, TooManyFailures
@@ -97,6 +98,9 @@ class MapOptions:
     durable: bool = False
     """Whether prompts are asked as durable requests."""
 
+    recording: Recording = field(default_factory=Recording)
+    """Where traces and metrics go."""
+
 
 def map_prompts(options: MapOptions, model: ModelOptions) -> bool:
     """Answer the unanswered prompts.
@@ -111,6 +115,7 @@ def map_prompts(options: MapOptions, model: ModelOptions) -> bool:
         SystemExit: the same after SIGTERM.
     """
     err = console(stderr=True)
+    options.recording.check()
     refuse_to_overwrite_prompts(options.prompts, options.out)
     if options.durable:
         state_folder(options.out)
@@ -215,6 +220,7 @@ class _Run:
             # Left in reverse order; see the guarantees.
             threads = stack.enter_context(ThreadPoolExecutor(self._size))
             supervisor = stack.enter_context(self._asker.start())
+            stack.enter_context(self._options.recording.of(supervisor))
             self._reporter.follow(supervisor)
             stack.callback(self._reporter.begin, "the agents to end")
             stack.callback(self._stop.set)

@@ -13,6 +13,7 @@ from sphinx.ext.intersphinx import missing_reference as look_elsewhere
 from sphinx.pycode import ModuleAnalyzer
 
 import agy_actors
+import agy_actors.telemetry
 import agy_actors.testing
 from agy_actors._actors.not_constructible import MadeForUsers
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
 
 _PUBLIC = {
+    **{name: f"agy_actors.telemetry.{name}" for name in agy_actors.telemetry.__all__},
     **{name: f"agy_actors.testing.{name}" for name in agy_actors.testing.__all__},
     **{name: f"agy_actors.{name}" for name in agy_actors.__all__},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 import pickle
 import threading
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from google.antigravity.triggers import TriggerContext
 
-    from agy_actors import Event, SupervisorRef
+    from agy_actors import Event, Receipt, SupervisorRef
 
 HUNDRED = Usage(prompt=60, completion=40)
 
@@ -68,6 +69,10 @@ def model() -> Iterator[ScriptedModel]:
 
 
 @pytest.mark.parametrize("tokens", [0, -1, 1.5, True, "many", None])
+def _are_done(receipts: list[Receipt], count: int) -> bool:
+    return sum(receipt.done() for receipt in receipts) == count
+
+
 def test_the_number_of_tokens_is_checked(tokens: Any) -> None:
     with pytest.raises(InvalidConfig, match="tokens must be an integer >= 1, got"):
         Budget(tokens, 60.0)
@@ -307,7 +312,7 @@ def test_durable_requests_wait_for_the_budget_and_do_not_fail(tmp_path: Path, cl
             assert states.count(RequestState.QUEUED) == 2 - done
             clock.now += 3600.0
             # With `max_awake=1` they run one at a time, and each uses the budget up.
-            until(lambda done=done: sum(receipt.done() for receipt in receipts) == done + 1)
+            until(functools.partial(_are_done, receipts, done + 1))
         for receipt in receipts:
             assert receipt.result(timeout=PATIENCE).text == f"hello {receipt.key}"
             assert receipt.attempts == 1

@@ -12,6 +12,7 @@ or out of order.
 from __future__ import annotations
 
 import bisect
+import gc
 import itertools
 import random
 import statistics
@@ -145,6 +146,7 @@ def _measure_scale(
         users = supervisor.create_sessions(config, name="users", max_awake=16)
         users["first"].ask("one")
         users.sleep("first")
+        gc.collect()
         before, threads, files = process.memory_info().rss, process.num_threads(), process.num_fds()
 
         def use(thread: int) -> None:
@@ -153,9 +155,14 @@ def _measure_scale(
                     text = users[f"user-{n}"].ask(f"{n} {turn}").text
                     if f"{n} {turn}" not in text:
                         failures.add(f"user-{n} was answered by {text!r}")
+                if isinstance(config, SimulatedAgent) and n % 50 == 0:
+                    # The harness would have these on the disk.
+                    config._state.conversations.clear()
+                    config._state.requests.clear()
 
         _run_threads(16, use)
         awake = users.statistics().awake
+        gc.collect()
         more = process.memory_info().rss - before
         print(
             f"{kind}: {number} keys used, {awake} awake: {more / 1e6:.1f} MB more memory,"

@@ -184,6 +184,20 @@ MEASURES = (
         lambda readings: _by_owner(readings.lags),
     ),
     Measure(
+        "agy_actors.budget.used",
+        Form.SUM,
+        "{token}",
+        "Tokens that count in the windows of budgets now.",
+        lambda readings: _by_owner(readings.tokens_used),
+    ),
+    Measure(
+        "agy_actors.budget.limit",
+        Form.SUM,
+        "{token}",
+        "Tokens that budgets allow within their windows.",
+        lambda readings: _by_owner(readings.tokens_allowed),
+    ),
+    Measure(
         "agy_actors.harness.processes",
         Form.SUM,
         "{process}",

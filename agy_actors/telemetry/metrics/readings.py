@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from agy_actors._actors.actor_ref import AsyncioActorRef
     from agy_actors._agents.agent_resources import AgentResources
+    from agy_actors._agents.budget import Budget
+    from agy_actors._agents.budgets import Budgets
     from agy_actors._supervision.counts import Count
     from agy_actors._supervision.owner_actor import OwnerActor
 
@@ -65,6 +67,10 @@ class Readings:
     """How many sessions there are, by owner, `awake` or `asleep`."""
     requests: Counter[str] = dataclasses.field(default_factory=Counter)
     """How many durable requests are queued, by owner."""
+    tokens_used: Counter[str] = dataclasses.field(default_factory=Counter)
+    """The tokens in the windows of budgets, by owner."""
+    tokens_allowed: Counter[str] = dataclasses.field(default_factory=Counter)
+    """How many tokens the budgets allow within their windows, by owner."""
     processes: int = 0
     """How many harness processes run."""
 
@@ -107,6 +113,7 @@ class TreeReader:
         pids = set(root.context.kinds.shared.shared_pids)
         readings.actors[self.owners.label(root.name), root.noun] += 1
         urns: set[str] = set()
+        budgets: set[Budget] = set()
         left = [root]
         while left:
             owner = left.pop()
@@ -114,6 +121,7 @@ class TreeReader:
             label = self.owners.label(owner.name)
             self._read_actor(label, owner, owner.actor_ref, readings, probes)
             self._read_owner(label, owner, readings)
+            _read_budgets(label, owner.context.kinds.shared.budgets, readings, budgets)
             # A copy, made by one call: another thread may change the dictionary.
             for child in list(owner.lifecycle.children.values()):
                 readings.actors[label, child.kind] += 1
@@ -124,6 +132,7 @@ class TreeReader:
                 if isinstance(child, AgentChild):
                     readings.agents[label, child.state] += 1
                     pids.add(child.actor.harness_pid or 0)
+                    _read_budgets(label, child.spec.budgets, readings, budgets)
         readings.processes = len(pids - {0})
         self._probes = probes
         self._stored = {urn: found for urn, found in self._stored.items() if urn in urns}
@@ -178,6 +187,14 @@ class TreeReader:
         queued = queued if waiting is None else waiting
         self._stored[owner.actor_urn] = total, queued
         return total, queued
+
+
+def _read_budgets(owner: str, budgets: Budgets, readings: Readings, already: set[Budget]) -> None:
+    """Add the budgets that were not added at an owner above."""
+    for budget in {owned.budget for owned in budgets.owned} - already:
+        already.add(budget)
+        readings.tokens_used[owner] += budget.used
+        readings.tokens_allowed[owner] += budget.tokens
 
 
 def _raise_to(greatest: dict[str, float], owner: str, value: float) -> None:

@@ -14,7 +14,7 @@ import yaml
 from google.antigravity.types import UsageMetadata
 from prometheus_client.parser import text_string_to_metric_families
 
-from agy_actors import Supervisor
+from agy_actors import Budget, Supervisor
 from agy_actors.telemetry.metrics.metrics import Metrics
 from agy_actors.telemetry.metrics.prometheus import serve_metrics
 from tests.harnesses import PATIENCE
@@ -46,7 +46,10 @@ def queries() -> Iterator[tuple[str, str]]:
 @pytest.fixture
 def exported(model: ScriptedModel, tmp_path: Path) -> dict[str, set[str]]:
     """Return the labels of all exported series, by name."""
-    with serve_metrics(0) as server, Supervisor.start(state_dir=tmp_path) as supervisor:
+    with (
+        serve_metrics(0) as server,
+        Supervisor.start(state_dir=tmp_path, budget=Budget(1000, 60.0)) as supervisor,
+    ):
         metrics = Metrics(supervisor, server.meter_provider.get_meter("tests"))
         sessions = supervisor.create_sessions(model.openai_config())
         sessions.submit("ada", "one").result(timeout=PATIENCE)

@@ -14,6 +14,8 @@ from agy_actors import (
     AskTimeout,
     AsyncioActor,
     Backoff,
+    Budget,
+    BudgetExceeded,
     Chat,
     MailboxFull,
     ModelError,
@@ -64,7 +66,7 @@ def test_a_supervisor_without_children_has_values(
 def test_each_metric_has_a_unit_a_description_and_values(
     model: ScriptedModel, collected: Collected, tmp_path: Path
 ) -> None:
-    with Supervisor.start(state_dir=tmp_path) as supervisor:
+    with Supervisor.start(state_dir=tmp_path, budget=Budget(1000, 60.0)) as supervisor:
         metrics = collected.observe(supervisor)
         metrics.turn_ended(
             owner="poets",
@@ -348,6 +350,25 @@ def test_the_state_of_agents_is_that_of_the_statistics(
     assert collected.values("agy_actors.agents", STATE) == {"idle": 1, "busy": 1}
     gate.set()
     asked.get(timeout=PATIENCE)
+
+
+def test_budgets_have_their_tokens_and_their_limits(
+    model: ScriptedModel, collected: Collected
+) -> None:
+    shared = Budget(1000, 60.0)
+    with Supervisor.start(name="root", budget=shared) as supervisor:
+        collected.observe(supervisor)
+        config = model.openai_config()
+        pool = supervisor.create_pool(config, 1, "workers", budget=Budget(1, 60.0))
+        supervisor.create_agent(config, budget=shared)
+        pool.ask("one")
+        with pytest.raises(BudgetExceeded):
+            pool.ask("two")
+
+        used = shared.used
+        assert collected.values("agy_actors.budget.used", OWNER) == {"root": used, "workers": used}
+        assert collected.values("agy_actors.budget.limit", OWNER) == {"root": 1000, "workers": 1}
+        assert collected.values("agy_actors.asks", OUTCOME) == {"ok": 1, "BudgetExceeded": 1}
 
 
 # Closing.

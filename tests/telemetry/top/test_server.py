@@ -193,8 +193,33 @@ def test_closing_leaves_nothing_and_can_be_repeated(supervisor: SupervisorRef) -
         idle.settimeout(PATIENCE)
         assert read_end(idle)
     assert not [one for one in threading.enumerate() if one.name == "agy-actors-serve-top"]
+    actor = supervisor._actor_weakref()
+    assert actor is not None
+    assert actor.lifecycle.hub.subscriptions == ()
     with pytest.raises(OSError, match=r"."):
         socket.create_connection(("127.0.0.1", port_of(server))).close()
+
+
+def test_a_connection_that_comes_while_the_server_closes_is_closed(
+    supervisor: SupervisorRef,
+) -> None:
+    server = serve_top(supervisor)
+    loop, stop = server._thread._loop, server._thread._stop
+    held, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        go.wait(PATIENCE)
+
+    loop.call_soon_threadsafe(hold)
+    assert held.wait(PATIENCE)
+    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=PATIENCE) as late:
+        # The loop sees the connection and the request to stop at the same time.
+        loop.call_soon_threadsafe(stop.set)
+        go.set()
+        server.close()
+
+        assert read_end(late)
 
 
 def test_a_port_in_use_is_an_error_that_leaves_nothing(

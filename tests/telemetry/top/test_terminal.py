@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import signal
+import contextlib
 import subprocess
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agy_actors.cli.top_command import TOKEN_VARIABLE
-from tests.harnesses import until
-from tests.telemetry.top.tmux import PATIENCE, Tmux, needs_tmux
+from tests.telemetry.top.tmux import Tmux, needs_tmux
 from tests.telemetry.top.watched import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = [needs_tmux, pytest.mark.slow]
 
@@ -28,16 +25,23 @@ VARIABLES = {TOKEN_VARIABLE: TOKEN}
 class Program:
     """A program that serves `top`."""
 
-    def __init__(self, file: Path, port: int = 0) -> None:
+    def __init__(self, port: int = 0) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.telemetry.top.watched", str(file), str(port)],
+            [sys.executable, "-m", "tests.telemetry.top.watched", str(port)],
             stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             text=True,
         )
-        until(lambda: file.exists() or self._process.poll() is not None)
-        assert self._process.poll() is None
-        self.url = file.read_text()
-        file.unlink()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.kill)
+            self.url = self._line()
+            stack.pop_all()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        assert line, "the program did not start"
+        return line
 
     def does(self, command: str) -> None:
         assert self._process.stdin is not None
@@ -45,21 +49,17 @@ class Program:
         self._process.stdin.flush()
 
     def end(self) -> None:
-        if self._process.poll() is None:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-            self._process.wait(PATIENCE)
+        with self._process:  # Closes its pipes, and waits for its end.
+            pass
 
     def kill(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait(PATIENCE)
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self._process.kill()
+        self.end()
 
 
-@contextmanager
-def program(file: Path, port: int = 0) -> Iterator[Program]:
-    running = Program(file, port)
+@contextlib.contextmanager
+def program(port: int = 0) -> Iterator[Program]:
+    running = Program(port)
     try:
         yield running
     finally:
@@ -67,8 +67,8 @@ def program(file: Path, port: int = 0) -> Iterator[Program]:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Program]:
-    with program(tmp_path / "url") as running:
+def shop() -> Iterator[Program]:
+    with program() as running:
         yield running
 
 
@@ -181,15 +181,15 @@ def test_the_terminal_may_be_resized(shop: Program) -> None:
         terminal.shows("restarts", "north")
 
 
-def test_a_program_that_is_gone_is_said_so_and_found_again(tmp_path: Path) -> None:
-    with program(tmp_path / "url") as first:
+def test_a_program_that_is_gone_is_said_so_and_found_again() -> None:
+    with program() as first:
         port = int(first.url.rsplit(":", 1)[1])
         with Tmux(*TOP, first.url, variables=VARIABLES) as terminal:
             terminal.shows("north")
             first.kill()
             screen = terminal.shows("no answer from 127.0.0.1", "trying again")
             assert "north" in screen
-            with program(tmp_path / "url", port):
+            with program(port):
                 terminal.shows("q quit")
                 terminal.keys("q")
                 assert terminal.ends() == 0

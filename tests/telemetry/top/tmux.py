@@ -55,8 +55,9 @@ class Tmux:
         columns, lines = size
         self._tmux(
             *("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(lines)),
-            # The shell keeps the screen, with the exit code, until the session is killed.
-            f"{command}; echo exit code $?; read -r never",
+            # The shell keeps the screen, with the exit code, until the session is killed, but not
+            # for ever if the test itself is killed.
+            f"{command}; echo exit code $?; sleep 300",
         )
 
     def __enter__(self) -> Self:

@@ -1,10 +1,10 @@
 """A program that serves `top`: it prints the address, and does what its standard input says.
 
-    python -m tests.telemetry.top.watched FILE [PORT]
+    python -m tests.telemetry.top.watched [PORT]
 
-It writes its address to FILE. Commands, one a line: ``ask PROMPT`` asks the agent north, ``kill``
-kills its process, ``hang`` blocks the thread of the actor blocker, ``go`` releases it, and the end
-of the input ends the program.
+Commands, one a line: ``ask PROMPT`` asks the agent north, ``kill`` kills its process, ``hang``
+blocks the thread of the actor blocker, ``go`` releases it, and the end of the input ends the
+program.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
 
 from agy_actors import AsyncioActor, Chat, GetStatistics, Supervisor
 from agy_actors.telemetry.top import serve_top
@@ -29,7 +28,7 @@ class Blocker(AsyncioActor):
         message.wait()
 
 
-def main(file: Path, port: int) -> None:
+def main(port: int) -> None:
     release = threading.Event()
     slow = threading.Event()
     with (
@@ -41,8 +40,8 @@ def main(file: Path, port: int) -> None:
         north = supervisor.create_agent(model.openai_config(), "north")
         supervisor.create_agent(model.openai_config(), "süd")
         blocker = supervisor.create_actor(Blocker, name="blocker")
-        file.with_suffix(".new").write_text(server.url)
-        file.with_suffix(".new").rename(file)
+        sys.stdout.write(f"{server.url}\n")
+        sys.stdout.flush()
         for line in sys.stdin:
             command, _, prompt = line.strip().partition(" ")
             match command:
@@ -61,4 +60,4 @@ def main(file: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
