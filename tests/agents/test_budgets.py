@@ -52,6 +52,10 @@ class Clock:
         return self.now
 
 
+def _are_done(receipts: list[Receipt], count: int) -> bool:
+    return sum(receipt.done() for receipt in receipts) == count
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
@@ -69,10 +73,6 @@ def model() -> Iterator[ScriptedModel]:
 
 
 @pytest.mark.parametrize("tokens", [0, -1, 1.5, True, "many", None])
-def _are_done(receipts: list[Receipt], count: int) -> bool:
-    return sum(receipt.done() for receipt in receipts) == count
-
-
 def test_the_number_of_tokens_is_checked(tokens: Any) -> None:
     with pytest.raises(InvalidConfig, match="tokens must be an integer >= 1, got"):
         Budget(tokens, 60.0)

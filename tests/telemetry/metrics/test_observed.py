@@ -26,6 +26,7 @@ from agy_actors import (
 from agy_actors.telemetry.metrics.measures import MEASURES
 from agy_actors.telemetry.metrics.metrics import Metrics
 from agy_actors.testing import call_tool, http_error, say
+from tests import forked
 from tests.harnesses import PATIENCE, SOON, kill_harness, until
 
 if TYPE_CHECKING:
@@ -409,6 +410,15 @@ def test_a_supervisor_can_be_measured_again_and_beside_others(
         of_second.close()
         assert collected.values("agy_actors.actors", "agy_actors.root") == {supervisor.name: 1}
         first_again.close()
+
+
+def test_a_forked_child_has_no_metrics_of_its_parent(
+    supervisor: SupervisorRef, collected: Collected
+) -> None:
+    collected.observe(supervisor)
+
+    assert forked.in_child(lambda: sorted(collected.metrics())) == []
+    assert collected.metrics()
 
 
 def test_a_supervisor_that_has_ended_cannot_be_measured(collected: Collected) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def node(path: str, kind: str = "agent", **facts: Any) -> Node:
     """Make a node of a path such as "root/team/north", which is its id."""
     parent, _, name = path.rpartition("/")
-    return Node(**{"id": path, "parent": parent, "kind": kind, "name": name, "state": "up"} | facts)
+    state = facts.pop("state", "up")
+    return Node(id=path, parent=parent, kind=kind, name=name, state=state, **facts)
 
 
 def snapshot(*nodes: Node, at: float = 0.0, **facts: Any) -> Snapshot:
