@@ -99,6 +99,9 @@ _FAILURES: Mapping[type, Callable[[Any], str | None]] = {
     agents.ModelRetrying: lambda event: (
         f"turn {event.turn}: the model's service failed and is asked again: {event.reason}"
     ),
+    agents.BudgetUsedUp: lambda event: (
+        f"the budget of {event.budget} is used up: no turn starts for {event.retry_after:.0f} s"
+    ),
     agents.QuotaHold: lambda event: (
         f"the quota of key {event.key} is used up: no turn starts for {event.seconds:.1f} s"
     ),

@@ -11,6 +11,7 @@ from agy_actors import (
     AgentReady,
     AgentStarted,
     AsyncioActor,
+    BudgetUsedUp,
     Chat,
     GetStatistics,
     QuotaHold,
@@ -236,6 +237,17 @@ def test_a_quota_hold_is_logged_with_the_name_of_its_supervisor() -> None:
     [line] = log.since(0)[0]
     assert (line.who, line.is_bad) == ("demo", True)
     assert "quota of key ab12 is used up: no turn starts for 3.0 s" in line.text
+
+
+def test_a_budget_that_is_used_up_is_logged() -> None:
+    log = EventLog()
+
+    log.add(
+        BudgetUsedUp(supervisor="demo", budget="pool 'w'", tokens=9, within=60.0, retry_after=7.0)
+    )
+
+    [line] = log.since(0)[0]
+    assert line.text == "the budget of pool 'w' is used up: no turn starts for 7 s"
 
 
 def test_a_line_is_not_longer_than_a_screen_shows() -> None:
