@@ -15,7 +15,7 @@ from loguru import logger
 from opentelemetry.metrics import Observation
 
 from agy_actors._actors import forks
-from agy_actors.telemetry.metrics.measures import MEASURES, Form
+from agy_actors.telemetry.metrics.measures import MEASURES, Form, Value
 from agy_actors.telemetry.metrics.names import ROOT
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Source:
         self._seen_by: set[str] = set()
         """The measures that have got these readings."""
 
-    def observe(self, measure: Measure) -> list[Observation]:
+    def observe(self, measure: Measure) -> list[Value]:
         """Return the values of a measure; none in a forked child, which has no actors."""
         if self._made_in != forks.generation:
             return []
@@ -57,10 +57,8 @@ class Source:
                 self._seen_by.clear()
             self._seen_by.add(measure.name)
             readings = self._readings
-        return [
-            Observation(value.number, {ROOT: self._tree.name, **value.attributes})
-            for value in measure.read(readings)
-        ]
+        root = {ROOT: self._tree.name}
+        return [Value(number, {**root, **more}) for number, more in measure.read(readings)]
 
     def forget(self) -> None:
         """Drop the numbers, and everything that refers to actors."""
@@ -89,15 +87,28 @@ class _Observed:
 
     def _callback(self, measure: Measure) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_: CallbackOptions) -> Iterable[Observation]:
-            found: list[Observation] = []
+            found: list[Value] = []
             for source in list(self.sources):
                 try:
                     found += source.observe(measure)
                 except Exception:  # noqa: BLE001 (it must not hide the other supervisors)
                     logger.exception("The metric {} could not be read", measure.name)
-            return found
+            return [Observation(*value) for value in _merge(found, measure.form)]
 
         return observe
+
+
+def _merge(values: Iterable[Value], form: Form) -> Iterable[Value]:
+    """Join values with the same attributes, of supervisors with the same name."""
+    merged: dict[frozenset[tuple[str, str]], Value] = {}
+    for value in values:
+        key = frozenset(value.attributes.items())
+        same = merged.get(key)
+        number = value.number
+        if same is not None:
+            number = max(number, same.number) if form is Form.GAUGE else number + same.number
+        merged[key] = Value(number, value.attributes)
+    return merged.values()
 
 
 _lock = threading.Lock()

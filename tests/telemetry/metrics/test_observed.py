@@ -412,6 +412,17 @@ def test_a_supervisor_can_be_measured_again_and_beside_others(
         first_again.close()
 
 
+def test_the_numbers_of_supervisors_with_the_same_name_are_added(collected: Collected) -> None:
+    with Supervisor.start(name="root") as first, Supervisor.start(name="root") as second:
+        collected.observe(first)
+        collected.observe(second)
+        second.create_actor(Faulty)
+
+        assert collected.values("agy_actors.actors", KIND) == {"supervisor": 2, "actor": 1}
+        [lag] = collected.points("agy_actors.event_loop.lag")
+        assert lag.value >= 0
+
+
 def test_a_forked_child_has_no_metrics_of_its_parent(
     supervisor: SupervisorRef, collected: Collected
 ) -> None:
