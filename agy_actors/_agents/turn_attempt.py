@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 
 __all__ = ["TurnAttempts"]
 
+_LATE_USAGE = 0.1
+"""Seconds after a step in which the harness reports its tokens. It takes milliseconds
+(google-antigravity 0.1.22). Arbitrary."""
+
 
 class TurnAttempts:
     """Runs attempts of turns, one at a time. For the agent's loop.
@@ -68,6 +72,7 @@ class TurnAttempts:
         self._crash = crash
         self._who = str(agent)
         self._model_watch = ModelWatch(agent)
+        self._late_count: asyncio.TimerHandle | None = None
         self.crashed_turn: TurnCrashes | None = None
         """Which turn crashed this incarnation, if one did."""
 
@@ -114,6 +119,8 @@ class TurnAttempts:
             await self._halt_or_crash(running, session)
             raise
         finally:
+            if self._late_count is not None:
+                self._late_count.cancel()
             if self._sessions.session is session:
                 self._count_usage(session, before, pending)
         if running.cancelled:
@@ -174,7 +181,7 @@ class TurnAttempts:
             record = self._agent.record
             record.note_step(step)
             if record.budgets:  # They are to be up to date while the turn runs.
-                record.count_usage(session.usage)
+                self._count_for_budgets(session)
             if running.pending.observed is not None:
                 running.pending.observed.see_step(step)
             if session.begun:
@@ -218,6 +225,19 @@ class TurnAttempts:
             conversation_id=session.conversation_id,
             metadata=None if chat is None else chat.metadata,
         )
+
+    def _count_for_budgets(self, session: Session) -> None:
+        """Count the tokens so far, now and a little later."""
+        if self._late_count is not None:
+            self._late_count.cancel()
+        if self._sessions.session is session:
+            self._agent.record.count_usage(session.usage)
+            loop = asyncio.get_running_loop()
+            self._late_count = loop.call_later(_LATE_USAGE, self._count_late, session)
+
+    def _count_late(self, session: Session) -> None:
+        if self._sessions.session is session:
+            self._agent.record.count_usage(session.usage)
 
     def _count_usage(
         self, session: Session, before: sdk.UsageMetadata, pending: PendingTurn
