@@ -209,7 +209,7 @@ def all_commands() -> Iterator[tuple[str, str]]:
                     yield f"{name_of(document)}:{block.line}", command
 
 
-FOREIGN = {"cd", "docker", "git", "gunicorn", "mkdir", "source"}
+FOREIGN = {"cd", "docker", "git", "gunicorn", "mkdir", "source", "ssh"}
 """Programs of others, whose arguments are not checked."""
 
 FOREIGN_MODULES = {"build", "sphinx", "twine"}

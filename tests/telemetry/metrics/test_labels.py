@@ -37,8 +37,7 @@ def test_at_most_a_hundred_names_have_a_label_of_their_own() -> None:
     assert names.label("pool-1") == "pool"
 
 
-@pytest.mark.parametrize("keys", [100, pytest.param(10_000, marks=pytest.mark.slow)])
-@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("keys", [100, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_the_number_of_attributes_does_not_grow_with_sessions(
     collected: Collected, keys: int
 ) -> None:
