@@ -18,7 +18,7 @@ from agy_actors import Chat, InvalidConfig, ModelError, Supervisor, TurnTimeout
 from agy_actors.telemetry import add_trace_ids, instrument
 from agy_actors.testing import Usage, call_tool, http_error, say, silence
 from tests.harnesses import PATIENCE, kill_harness, until
-from tests.telemetry.traces import outline
+from tests.telemetry.traces import context_of, outline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -213,8 +213,8 @@ def test_a_durable_request_begins_a_trace_that_links_to_the_code_that_submitted_
     job, turn = traces.trees()
     assert outline(turn) == ["invoke_agent users", "  agy_actors.attempt"]
     (link,) = turn.span.links
-    assert link.context.span_id == job.span.context.span_id
-    assert link.context.trace_id == job.span.context.trace_id
+    assert link.context.span_id == context_of(job.span).span_id
+    assert link.context.trace_id == context_of(job.span).trace_id
 
 
 def test_an_agent_that_is_a_tool_of_another_has_the_same_trace(
@@ -380,7 +380,7 @@ def test_the_records_of_the_log_have_the_ids_of_the_span(
         logger.remove(sink)
 
     wait_for_spans(traces, 3)
-    ids = {span.name: f"{span.context.span_id:016x}" for span in traces.spans}
+    ids = {span.name: f"{context_of(span).span_id:016x}" for span in traces.spans}
     found = {record["message"]: record["extra"].get("span_id") for record in records}
     assert found["in the tool"] == ids["execute_tool log_it"]
     assert found["Turn ended: well"] == ids["invoke_agent weather"]

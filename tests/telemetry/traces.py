@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import SpanContext
     from opentelemetry.util.types import AttributeValue
 
-__all__ = ["Node", "Traces", "outline"]
+__all__ = ["Node", "Traces", "context_of", "outline"]
 
 
 class Node(NamedTuple):
@@ -52,11 +53,11 @@ class Traces:
     def trees(self) -> list[Node]:
         """Return the spans without a parent, with those below them."""
         spans = sorted(self.spans, key=lambda span: span.start_time or 0)
-        known = {span.context.span_id for span in spans}
+        known = {context_of(span).span_id for span in spans}
 
         def below(parent: int | None) -> tuple[Node, ...]:
             children = [span for span in spans if _parent(span, known) == parent]
-            return tuple(Node(span, below(span.context.span_id)) for span in children)
+            return tuple(Node(span, below(context_of(span).span_id)) for span in children)
 
         return list(below(None))
 
@@ -70,6 +71,13 @@ class Traces:
 def outline(node: Node) -> list[str]:
     """Return the names of spans, each indented below its parent."""
     return [node.name, *(f"  {line}" for child in node.below for line in outline(child))]
+
+
+def context_of(span: ReadableSpan) -> SpanContext:
+    """Return the ids of a span."""
+    context = span.get_span_context()
+    assert context is not None
+    return context
 
 
 def _parent(span: ReadableSpan, known: set[int]) -> int | None:
