@@ -110,7 +110,9 @@ def _rows(
     for span in sorted(spans, key=lambda span: span.start_time or 0):
         if (span.parent.span_id if span.parent else None) == parent:
             yield depth, span
-            yield from _rows(spans, span.context.span_id, depth + 1)
+            context = span.get_span_context()
+            if context is not None:
+                yield from _rows(spans, context.span_id, depth + 1)
 
 
 def _row(span: ReadableSpan, depth: int, y: int, begin: int, scale: float) -> list[str]:

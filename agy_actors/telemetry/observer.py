@@ -17,7 +17,7 @@ from agy_actors.telemetry.turn_spans import TurnSpans, ids_of_context
 
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from google.antigravity.types import Step, UsageMetadata
@@ -132,11 +132,10 @@ def _ignore(_: BaseException) -> None:
     """Do nothing with the error of a tool."""
 
 
-class _logged(contextlib.AbstractContextManager[None]):  # noqa: N801 (used as a function)
-    """Logs an exception of the block, and ends it."""
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        if not isinstance(error, Exception):
-            return False
+@contextlib.contextmanager
+def _logged() -> Iterator[None]:
+    """Log an exception of the block, and end it."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 (any error of a processor or an exporter)
         logger.warning("Telemetry of a turn failed: {}: {}", type(error).__name__, error)
-        return True

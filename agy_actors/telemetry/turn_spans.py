@@ -197,10 +197,11 @@ class TurnSpans:
         self.span.end()
 
     def _set_usage(self, usage: UsageMetadata) -> None:
-        thoughts = usage.thoughts_token_count or 0
+        texts, thoughts = usage.candidates_token_count, usage.thoughts_token_count
+        known = [count for count in (texts, thoughts) if count is not None]
         counts = {
             names.INPUT_TOKENS: usage.prompt_token_count,
-            names.OUTPUT_TOKENS: (usage.candidates_token_count or 0) + thoughts,
+            names.OUTPUT_TOKENS: sum(known) if known else None,
             names.REASONING_TOKENS: thoughts or None,
         }
         for name, count in counts.items():
