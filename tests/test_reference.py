@@ -11,12 +11,14 @@ from typing import ForwardRef, get_args
 import pytest
 
 import agy_actors
+import agy_actors.telemetry
 import agy_actors.testing
 from agy_actors import AgyActorsError, Event, Message
 from agy_actors._supervision.creation import Creation
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 TESTING = REFERENCE / "testing.rst"
+TELEMETRY = REFERENCE / "telemetry.rst"
 _DOCUMENTED = re.compile(r"^\.\. auto(?:class|exception|function):: (\w+)$", re.MULTILINE)
 
 
@@ -31,13 +33,17 @@ def public(kind: type) -> set[str]:
 
 
 def test_every_public_name_is_in_the_reference_once() -> None:
-    pages = [page for page in REFERENCE.glob("*.rst") if page != TESTING]
+    pages = [page for page in REFERENCE.glob("*.rst") if page not in (TESTING, TELEMETRY)]
 
     assert documented(*pages) == Counter(agy_actors.__all__)
 
 
 def test_every_public_name_of_the_testing_kit_is_in_the_reference_once() -> None:
     assert documented(TESTING) == Counter(agy_actors.testing.__all__)
+
+
+def test_every_public_name_of_telemetry_is_in_the_reference_once() -> None:
+    assert documented(TELEMETRY) == Counter(agy_actors.telemetry.__all__)
 
 
 def test_the_table_of_messages_lists_each_message_with_its_reply() -> None:

@@ -33,7 +33,7 @@ def test_the_references_table_lists_every_variable_with_its_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     page = (ROOT / "docs" / "reference" / "settings.rst").read_text()
-    table = dict(re.findall(r"^``(AGY_ACTORS_\w+)`` +(\d+) ", page, re.MULTILINE))
+    table = dict(re.findall(r"^``(AGY_ACTORS_\w+)`` +(\d+|none) ", page, re.MULTILINE))
     sources = "".join(path.read_text() for path in (ROOT / "agy_actors").rglob("*.py"))
     for name in table:
         monkeypatch.delenv(name, raising=False)
