@@ -23,7 +23,7 @@ from typing import NamedTuple
 __all__ = ["Count", "Counts", "What"]
 
 _SUM_UP_AT = 16
-"""How many entries are kept before they are added up. Arbitrary: few, and a sum takes microseconds."""
+"""How many entries are kept before they are added up. Arbitrary: a sum takes microseconds."""
 
 
 class What(enum.StrEnum):
