@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import time
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,9 @@ def has_ended(process: psutil.Process) -> bool:
 
 def children() -> list[psutil.Process]:
     """Return the processes of a test that is marked `new_processes` or `own_processes`."""
-    earlier = warm_processes.pids()
+    # multiprocessing keeps a process for its own use, once a test has needed it.
+    tracker = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
+    earlier = {*warm_processes.pids(), tracker}
     return [one for one in psutil.Process().children(recursive=True) if one.pid not in earlier]
 
 
