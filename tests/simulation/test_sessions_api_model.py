@@ -63,6 +63,10 @@ OPERATIONS = st.lists(
 
 @SETTINGS
 @hypothesis.given(schedule=schedules(), operations=OPERATIONS, max_awake=st.integers(1, 3))
+@hypothesis.example(Deviations([]), [("ask", "a"), ("delete", "a")], 1)
+@hypothesis.example(
+    Deviations([]), [("ask", "a"), ("sleep", "a"), ("ask", "b"), ("delete", "a")], 1
+)
 def test_sessions_are_listed_and_keep_their_conversation_until_they_are_deleted(
     schedule: Deviations, operations: list[tuple[str, str]], max_awake: int
 ) -> None:
@@ -148,6 +152,8 @@ def test_more_turns_than_the_capacity_get_mailbox_full_and_all_others_are_answer
     seconds=st.sampled_from([1.0, 3.0, 30.0]),
     where=st.sampled_from(["all are busy", "elsewhere", "it starts", "same session"]),
 )
+@hypothesis.example(schedule=Deviations([]), seconds=1.0, where="all are busy")
+@hypothesis.example(schedule=Deviations([]), seconds=1.0, where="elsewhere")
 def test_a_turn_that_waits_for_its_session_ends_within_its_own_timeout(
     schedule: Deviations, seconds: float, where: str
 ) -> None:
