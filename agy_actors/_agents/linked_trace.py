@@ -1,4 +1,4 @@
-"""The trace of whoever caused a turn without waiting for it, such as a durable request's."""
+"""The trace of code that causes a turn and does not wait for it, such as a `submit`."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ class SessionsActor(OwnerActor):
         try:
             while self._events:
                 for action in decide(self.state, self._events.popleft(), self._loop.time()):
-                    # Whoever caused the event must not get the error of another session.
+                    # The error of one session must not go to the cause of the event.
                     self.lifecycle.background.attempt(
                         f"{type(action).__name__} of sessions", functools.partial(self._act, action)
                     )

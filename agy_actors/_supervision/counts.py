@@ -6,9 +6,9 @@ added to the supervisors above, so it outlives the supervisor and its children.
 Guarantees:
 
 *   `add` never waits, and may interrupt any method here on the same thread, because signal handlers
-    and finalizers send messages too. It appends to a deque, which is one call of C code. Whoever
-    gets the lock without waiting adds the entries up; otherwise the thread that holds it, or a
-    later call, does.
+    and finalizers send messages too. It appends to a deque, which is one call of C code. A
+    thread that gets the lock without waiting adds the entries up; otherwise the thread that holds
+    it, or a later call, does.
 *   Each entry is counted once: one thread pops it, under the lock. An `add` that interrupts the
     sum does not get the lock, and only appends.
 """

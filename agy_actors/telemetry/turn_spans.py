@@ -9,7 +9,7 @@
         │  └ execute_tool NAME     a tool call; what the tool does is below it
         └ agy_actors.attempt
 
-The parent is the span of whoever asked, on whichever thread: its context travels with the message.
+The parent is the span of the code that asked, on any thread: its context travels with the message.
 A turn of a trigger has no asker, and begins a trace.
 """
 

@@ -113,7 +113,7 @@ def _merge(values: Iterable[Value], form: Form) -> Iterable[Value]:
 
 _lock = threading.Lock()
 _of_meters: weakref.WeakKeyDictionary[Meter, _Observed] = weakref.WeakKeyDictionary()
-"""The instruments of each meter. A meter has each name only once, whoever asks for it."""
+"""The instruments of each meter. A meter has each name once, for all supervisors."""
 
 
 def add_source(meter: Meter, source: Source) -> None:
